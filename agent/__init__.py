@@ -1,0 +1,23 @@
+"""The agent: a world model trained online, a planner in its latent space, in Stable-Baselines3's shape."""
+
+from jepa_rl.agent.checkpoint import CheckpointError
+from jepa_rl.agent.config import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
+from jepa_rl.agent.episodes import SeededEpisodes, vectorize
+from jepa_rl.agent.jepa_agent import JEPAAgent
+from jepa_rl.agent.monitor import CollapseMonitor
+from jepa_rl.agent.presets import PRESETS, Preset, preset
+
+__all__ = [
+    "PRESETS",
+    "AgentConfig",
+    "CheckpointError",
+    "CollapseMonitor",
+    "ExplorationConfig",
+    "JEPAAgent",
+    "Preset",
+    "ReplayConfig",
+    "SeededEpisodes",
+    "TrainingConfig",
+    "preset",
+    "vectorize",
+]

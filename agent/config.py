@@ -1,0 +1,159 @@
+"""Everything that defines an agent, in one frozen tree; the command line is generated from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.world_model import ModelConfig
+
+ExplorationKind = Literal["planner", "random"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig:
+    """What is remembered and how it is drawn."""
+
+    capacity: int = 100_000
+    """Rows over all environments; an episode of L steps takes L + 1."""
+    prioritised_fraction: float = 0.0
+    """Share of each batch drawn from windows that contain a reward other than 0; the rest is uniform."""
+
+    def __post_init__(self) -> None:
+        _require(self.capacity >= 2, "replay.capacity", "at least 2", self.capacity)
+        _require_share("replay.prioritised_fraction", self.prioritised_fraction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationConfig:
+    """How actions are chosen while collecting."""
+
+    kind: ExplorationKind = "planner"
+    """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout."""
+    warmup: int = 1_000
+    """Environment steps with random actions only, before the planner takes over."""
+    epsilon_start: float = 1.0
+    """Share of random actions right after the warm-up."""
+    epsilon_end: float = 0.1
+    """Share of random actions at the end of the schedule and after."""
+    epsilon_steps: int = 5_000
+    """Environment steps over which that share falls linearly."""
+    repeat: int = 1
+    """Steps for which a random action is repeated; the count runs on across episodes."""
+
+    def __post_init__(self) -> None:
+        _require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
+        _require_share("exploration.epsilon_start", self.epsilon_start)
+        _require_share("exploration.epsilon_end", self.epsilon_end)
+        _require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
+        _require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
+
+    def epsilon(self, timestep: int) -> float:
+        """The share of random actions after ``timestep`` environment steps."""
+        if self.kind == "random" or timestep < self.warmup:
+            return 1.0
+        progress = min((timestep - self.warmup) / self.epsilon_steps, 1.0)
+        return self.epsilon_start + progress * (self.epsilon_end - self.epsilon_start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The update and its pace."""
+
+    updates_per_step: float = 0.25
+    """Gradient updates per environment step, counted over all environments."""
+    starts: int = 500
+    """Environment steps before the first update."""
+    batch_size: int = 64
+    """Windows per update."""
+    transitions: int = 3
+    """Transitions per window, K: the latent dynamics are rolled out over this many steps."""
+    learning_rate: float = 1e-3
+    """Of AdamW."""
+    encoder_rate: float = 1.0
+    """Factor on the learning rate for the encoder."""
+    schedule: Schedule = "constant"
+    """cosine: the learning rate falls to 0 at the last environment step of ``learn``."""
+    weight_decay: float = 0.0
+    max_gradient_norm: float = 10.0
+    """Gradients are scaled down to this norm."""
+    precision: Precision = "float32"
+    """bfloat16: matrix products and convolutions of the update in bfloat16 (autocast); weights stay float32."""
+
+    def __post_init__(self) -> None:
+        positive = ("updates_per_step", "batch_size", "transitions", "learning_rate", "encoder_rate", "max_gradient_norm")
+        for name in positive:
+            _require(getattr(self, name) > 0, f"training.{name}", "positive", getattr(self, name))
+        _require(self.starts >= 0, "training.starts", "at least 0 environment steps", self.starts)
+        _require(self.weight_decay >= 0, "training.weight_decay", "at least 0", self.weight_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """A JEPAAgent, but for its environment and seed."""
+
+    discount: float = 0.99
+    """Per environment step, for planning and for the value targets."""
+    n_envs: int = 1
+    """Environments collected from in parallel, where the agent makes them itself (from an id or a factory)."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        _require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
+        _require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
+
+
+Config = TypeVar("Config")
+
+
+def from_dict(kind: type[Config], data: dict[str, Any], path: str = "") -> Config:
+    """Rebuild a config dataclass from ``dataclasses.asdict`` that went through JSON; unknown keys are a ValueError."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{path or 'the configuration'} must be a mapping, got {data!r}")
+    hints = typing.get_type_hints(kind)
+    known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise ValueError(f"unknown option {path}{unknown[0]!s}; known are {', '.join(sorted(known))}")
+    return kind(**{name: _revive(hints[name], value, f"{path}{name}") for name, value in data.items()})
+
+
+def _revive(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast("type[Any]", hint), value, f"{path}.")
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{path} must be a list, got {value!r}")
+        inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_revive(each, entry, path) for each, entry in zip(inner, value, strict=True))
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{path} must be one of {', '.join(map(str, arguments))}, got {value!r}")
+        return value
+    if origin is types.UnionType:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint):
+        raise ValueError(f"{path} must be {hint.__name__}, got {value!r}")
+    return value
+
+
+def _require(holds: bool, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {expected}, got {got}")
+
+
+def _require_share(name: str, value: float) -> None:
+    _require(0 <= value <= 1, name, "in [0, 1]", value)

@@ -1,0 +1,50 @@
+"""Vector environments whose open episodes can be rebuilt from a seed and the actions taken since."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+
+class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
+    """Seeds every episode from (base seed, episode number) instead of letting one random stream run through all.
+
+    Any episode can then be replayed alone, whatever happened in the ones before it; that is what makes a resumed run
+    continue in the middle of an episode. The base seed is the last one given to ``reset``.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._base_seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self._next_episode = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self._base_seed, self._next_episode = seed, 0
+        episode_seed = np.random.SeedSequence((self._base_seed, self._next_episode)).generate_state(1)[0]
+        self._next_episode += 1
+        return self.env.reset(seed=int(episode_seed), options=options)
+
+    def rebuild_episode(self, base_seed: int, episode: int, actions: Sequence[Any]) -> Any:
+        """Start episode number ``episode`` of ``base_seed`` anew, take ``actions`` and return the observation reached."""
+        self._base_seed, self._next_episode = base_seed, episode
+        observation, _ = self.reset()
+        for action in actions:
+            observation, *_ = self.step(action)
+        return observation
+
+
+def vectorize(factory: Callable[[], gym.Env[Any, Any]], n_envs: int) -> VecEnv:
+    """``n_envs`` environments in this process, each with a Monitor and with rebuildable episodes."""
+    return DummyVecEnv([functools.partial(_monitored, factory)] * n_envs)
+
+
+def _monitored(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:
+    # SeededEpisodes is outermost, so that rebuilding an episode passes through the Monitor's accounts as well.
+    return SeededEpisodes(Monitor(factory()))

@@ -1,0 +1,377 @@
+"""JEPAAgent: a world model trained online from its own rollouts, acting by planning in its latent space."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import is_vectorized_observation, safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
+from jepa_rl.agent.collect import Collector
+from jepa_rl.agent.config import AgentConfig
+from jepa_rl.agent.episodes import vectorize
+from jepa_rl.agent.presets import preset
+from jepa_rl.agent.random_streams import RandomStreams
+from jepa_rl.agent.replay import SequenceReplay
+from jepa_rl.agent.snapshot import capture, describe, restore
+from jepa_rl.agent.spaces import ActionAdapter, observation_spec
+from jepa_rl.planners import Plan, PlannerConfig, make_planner
+from jepa_rl.world_model import WorldModel, build_world_model, loss_terms, loss_weights
+from jepa_rl.world_model.target import ema_update, frozen_copy
+
+EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
+
+
+class JEPAAgent(BaseAlgorithm):
+    """A Stable-Baselines3 algorithm: its callbacks, logger, Monitor, VecEnvs and evaluate_policy serve as they are.
+
+    Args:
+        config: the name of a preset, or an AgentConfig.
+        env: a Gymnasium environment, its registered id, a function that makes one, or a VecEnv. From an id or a function
+            the agent makes ``config.n_envs`` of them. None for an agent that only predicts (see ``load``).
+        seed: decides every random choice; None draws one.
+        device: "auto", "cpu" or "cuda".
+        tensorboard_log: folder for TensorBoard logs.
+        verbose: 1 prints logs to standard output.
+
+    Raises:
+        ValueError: an unknown preset, or a space that is not supported, saying which are.
+    """
+
+    def __init__(
+        self,
+        config: str | AgentConfig,
+        env: EnvLike | None,
+        *,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        _init_setup_model: bool = True,
+    ) -> None:
+        self.config = preset(config).agent if isinstance(config, str) else config
+        super().__init__(
+            policy=None,  # type: ignore[arg-type]  # the policy is a planner; there is no class to look up
+            env=None if env is None else as_vec_env(env, self.config.n_envs),
+            learning_rate=self.config.training.learning_rate,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
+        )
+        self.wall_seconds = 0.0  # spent in learn(), over all of the run's processes
+        self.attachments: dict[str, Any] = {}  # JSON-able data of the caller's that is saved and loaded with the agent
+        self._loss_sums: dict[str, float] = {}  # since the last log
+        self._loss_count = 0
+        if _init_setup_model:
+            self._setup_model()
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        # Images stay as they are (no VecTransposeImage): the encoder reads either order of axes.
+        return as_vec_env(env, 1)
+
+    def _setup_model(self) -> None:
+        config, assert_seed = self.config, self.seed
+        assert assert_seed is not None
+        self.action_adapter = ActionAdapter(self.action_space)
+        self.streams = RandomStreams(assert_seed)
+        self.model: WorldModel = build_world_model(
+            config.model,
+            observation=observation_spec(self.observation_space, config.model.encoder.kind),
+            action_counts=self.action_adapter.counts,
+            box_size=self.action_adapter.box_size,
+            generator=self.streams.initialisation,
+        ).to(self.device)
+        self.policy = self.model  # type: ignore[assignment]  # where Stable-Baselines3's callbacks look for a module
+        self.ema = frozen_copy(self.model) if config.model.needs_ema else None
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
+        self.set_planner(config.planner)
+        if self.env is not None:
+            self.env.seed(assert_seed)
+            self._make_collector(self.env)
+
+    def _make_collector(self, env: VecEnv) -> None:
+        shape, dtype = self.observation_space.shape, self.observation_space.dtype
+        assert shape is not None and dtype is not None
+        self.replay = SequenceReplay(
+            capacity=self.config.replay.capacity,
+            n_envs=env.num_envs,
+            observation_shape=shape,
+            observation_dtype=dtype,
+            action_shape=self.action_adapter.shape,
+            action_dtype=self.action_adapter.dtype,
+            prioritised_fraction=self.config.replay.prioritised_fraction,
+        )
+        self.collector = Collector(
+            venv=env,
+            replay=self.replay,
+            actions=self.action_adapter,
+            exploration=self.config.exploration,
+            streams=self.streams,
+            decide=self._decide,
+            horizon=self.config.planner.horizon,
+        )
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        encoder = list(self.model.encoder.parameters())
+        ids = {id(parameter) for parameter in encoder}
+        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in ids]
+        rate = self.config.training.learning_rate
+        return [{"params": others, "lr": rate}, {"params": encoder, "lr": rate * self.config.training.encoder_rate}]
+
+    def set_planner(self, config: PlannerConfig) -> None:
+        """Plan with other settings from now on."""
+        self.planner = make_planner(config, self.action_adapter.spec, self.config.discount)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1_000,
+        tb_log_name: str = "JEPA",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Collect and train for ``total_timesteps`` environment steps; every ``log_interval`` steps the logger writes.
+
+        A callback's ``on_step`` runs after the step was stored; ``on_rollout_end`` before each writing of the log.
+        """
+        begins = reset_num_timesteps or self._last_obs is None
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        if begins:
+            assert isinstance(self._last_obs, np.ndarray)
+            self.collector.begin(self._last_obs)
+        callback.on_training_start(locals(), globals())
+        callback.on_rollout_start()
+        began, before = time.perf_counter(), self.wall_seconds
+        try:
+            while self.num_timesteps < total_timesteps:
+                # Training comes first, so that a checkpoint taken in on_step resumes exactly there.
+                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                self.train(self._updates_due())
+                self._collect(callback)
+                if self._crossed(log_interval):
+                    self._dump_logs(callback)
+                self.wall_seconds = before + time.perf_counter() - began
+                if not callback.on_step():
+                    break
+            self.train(self._updates_due())
+        finally:
+            self.wall_seconds = before + time.perf_counter() - began
+        callback.on_training_end()
+        return self
+
+    def _collect(self, callback: BaseCallback) -> None:
+        assert isinstance(self._last_obs, np.ndarray)
+        step = self.collector.step(self._last_obs, self.num_timesteps)
+        self._last_obs = step.observation
+        self._last_episode_starts = step.done
+        self.num_timesteps += self.n_envs
+        self._episode_num += int(step.done.sum())
+        self._update_info_buffer(step.info, step.done)
+        callback.update_locals(
+            {"new_obs": step.observation, "rewards": step.reward, "dones": step.done, "infos": step.info}
+        )
+
+    def _crossed(self, interval: int) -> bool:
+        return self.num_timesteps // interval > (self.num_timesteps - self.n_envs) // interval
+
+    def _updates_due(self) -> int:
+        training = self.config.training
+        owed = math.floor(max(self.num_timesteps - training.starts, 0) * training.updates_per_step)
+        return max(owed - self._n_updates, 0)
+
+    def train(self, updates: int) -> None:
+        """Take ``updates`` gradient steps on batches from the replay."""
+        training, config = self.config.training, self.config.model
+        weights = loss_weights(config)
+        for _ in range(updates):
+            batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay).to(self.device)
+            with self._autocast():
+                terms = loss_terms(
+                    self.model, self.ema, batch, config, discount=self.config.discount, generator=self.streams.training
+                )
+            loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+            self._descend(loss)
+            if self.ema is not None:
+                ema_update(self.ema, self.model, config.ema_rate)
+            self._n_updates += 1
+            self._loss_count += 1
+            for name, term in {**terms, "total": loss}.items():
+                self._loss_sums[name] = self._loss_sums.get(name, 0.0) + term.item()
+
+    def _descend(self, loss: torch.Tensor) -> None:
+        training = self.config.training
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_gradient_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient norm is {norm.item()} at a loss of {loss.item()}; nothing was applied")
+        rate = training.learning_rate * self._schedule()
+        for group, factor in zip(self.optimizer.param_groups, (1.0, training.encoder_rate), strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.step()
+
+    def _schedule(self) -> float:
+        if self.config.training.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (1 - self._current_progress_remaining)))
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        lower = self.config.training.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=lower)
+
+    def _dump_logs(self, callback: BaseCallback) -> None:
+        assert self.ep_info_buffer is not None and self.ep_success_buffer is not None
+        callback.on_rollout_end()
+        if len(self.ep_info_buffer):
+            self.logger.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in self.ep_info_buffer]))
+            self.logger.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
+        if len(self.ep_success_buffer):
+            self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
+        self.logger.record("rollout/random_share", self.config.exploration.epsilon(self.num_timesteps))
+        for name, total in self._loss_sums.items():
+            self.logger.record(f"train/{name}_loss", total / self._loss_count)
+        self._loss_sums, self._loss_count = {}, 0
+        self.logger.record("train/learning_rate", self.optimizer.param_groups[0]["lr"])
+        self.logger.record("train/updates", self._n_updates)
+        self.logger.record("time/episodes", self._episode_num)
+        self.logger.record("time/total_timesteps", self.num_timesteps)
+        self.logger.record("time/seconds", self.wall_seconds)
+        self.logger.dump(step=self.num_timesteps)
+        callback.on_rollout_start()
+
+    def encode(self, observation: np.ndarray) -> np.ndarray:
+        """Latents float32 [N, D] of observations [N, ...]."""
+        with torch.no_grad(), self._autocast():
+            return self.model.encode(torch.as_tensor(observation, device=self.device)).cpu().numpy()
+
+    @torch.no_grad()
+    def plan(
+        self,
+        observation: np.ndarray,
+        *,
+        generator: torch.Generator,
+        previous: np.ndarray | None = None,
+        warm: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> Plan:
+        """Search from each of the observations [N, ...]; see ``planners.types.Planner.plan`` for the other arguments."""
+        latent = self.model.encode(torch.as_tensor(observation, device=self.device))
+        return self.planner.plan(
+            self.model,
+            latent,
+            generator=generator,
+            warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
+            warm=None if warm is None else torch.as_tensor(warm, device=self.device),
+            deterministic=deterministic,
+        )
+
+    def _decide(self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray) -> np.ndarray:
+        plan = self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
+        return plan.actions.cpu().numpy()
+
+    def predict(  # type: ignore[override]  # the state is the previous plan
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Plan from one observation or a batch of them.
+
+        Args:
+            observation: [*shape] or [N, *shape].
+            state: what the previous call returned, the warm start of the search; None at first.
+            episode_start: bool[N]; True where an episode just began, so that the previous plan is ignored.
+            deterministic: take the best plan found, or draw among the good ones.
+
+        Returns:
+            The actions [N, ...] (without N for a single observation) and the state for the next call.
+        """
+        observation = np.asarray(observation)
+        batched = is_vectorized_observation(observation, self.observation_space)
+        observations = observation if batched else observation[None]
+        previous = None if state is None else state[0]
+        warm = None
+        if previous is not None:
+            started = np.zeros(len(observations), bool) if episode_start is None else np.asarray(episode_start, bool)
+            warm = ~started.reshape(-1)
+        plan = self.plan(
+            observations,
+            generator=self.streams.prediction,
+            previous=previous,
+            warm=warm,
+            deterministic=deterministic,
+        )
+        actions = self.action_adapter.to_env(plan.action.cpu().numpy())
+        return actions if batched else actions[0], (plan.actions.cpu().numpy(),)
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["model", "optimizer"], []
+
+    def save(  # type: ignore[override]  # include has no meaning here: everything is saved
+        self, path: str | Path, exclude: Iterable[str] | None = None
+    ) -> None:
+        """Write everything that ``load`` needs to go on exactly, to one file (".zip" is added where no suffix is given).
+
+        ``exclude={"replay"}`` leaves the replay out: the file is small, and training from it starts with an empty replay.
+        """
+        write_checkpoint(_with_suffix(path), capture(self, frozenset(exclude or ())))
+
+    @classmethod
+    def load(  # type: ignore[override]  # nothing pickled, so no custom_objects
+        cls,
+        path: str | Path,
+        env: EnvLike | None = None,
+        device: torch.device | str = "auto",
+        **kwargs: Any,
+    ) -> Self:
+        """The agent of a file that ``save`` wrote; with ``env`` it can go on learning.
+
+        Environments that the agent made itself (from an id, a function or a single environment) are brought back to the
+        middle of their open episodes; others begin new ones. ``kwargs`` are those of the constructor.
+
+        Raises CheckpointError for a file that is not a whole, unaltered checkpoint of this version.
+        """
+        path = _with_suffix(path)
+        checkpoint = read_checkpoint(path)
+        config, observation_space, action_space, seed = describe(path, checkpoint)
+        agent = cls(config, env, seed=seed, device=device, _init_setup_model=False, **kwargs)
+        restore(agent, path, checkpoint, observation_space, action_space)
+        return agent
+
+
+def as_vec_env(env: EnvLike, n_envs: int) -> VecEnv:
+    """The environments to collect from; see JEPAAgent."""
+    if isinstance(env, VecEnv):
+        return env
+    if isinstance(env, str):
+        return vectorize(functools.partial(gym.make, env), n_envs)
+    if isinstance(env, gym.Env):
+        return vectorize(lambda: env, 1)
+    if callable(env):
+        return vectorize(env, n_envs)
+    raise TypeError(f"env must be a Gymnasium environment, its id, a function that makes one, or a VecEnv, got {env!r}")
+
+
+def _with_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(".zip")

@@ -1,0 +1,65 @@
+"""Named settings, one per family of environments; nothing in them depends on a single task."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from jepa_rl.agent.config import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.world_model import (
+    DynamicsConfig,
+    EncoderConfig,
+    ModelConfig,
+    RewardConfig,
+    TerminationConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """An agent and the run that shows it."""
+
+    env_id: str
+    total_timesteps: int
+    agent: AgentConfig
+
+
+PRESETS = {
+    "default": Preset(env_id="CartPole-v1", total_timesteps=20_000, agent=AgentConfig()),
+    "counting": Preset(
+        env_id="jepa_rl/Counting-v0",
+        total_timesteps=60_000,
+        agent=AgentConfig(
+            n_envs=16,
+            discount=0.95,
+            model=ModelConfig(
+                latent_dim=256,
+                encoder=EncoderConfig(kind="image", contrast="max"),
+                dynamics=DynamicsConfig(scale_free=True, weight=0.1),
+                reward=RewardConfig(input="observation", likelihood="bernoulli"),
+                termination=TerminationConfig(weight=0.0),
+            ),
+            planner=PlannerConfig(kind="exhaustive", horizon=4),
+            replay=ReplayConfig(capacity=10_000, prioritised_fraction=0.25),
+            exploration=ExplorationConfig(warmup=2_000, epsilon_end=0.5, epsilon_steps=8_000),
+            training=TrainingConfig(
+                updates_per_step=0.1,
+                starts=1_000,
+                batch_size=32,
+                transitions=2,
+                learning_rate=2e-3,
+                schedule="cosine",
+                precision="bfloat16",
+            ),
+        ),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name; ValueError with the nearest names where there is none."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS) or sorted(PRESETS)
+        raise ValueError(f"unknown preset {name!r}; did you mean {' or '.join(near)}?")
+    return PRESETS[name]

@@ -1,0 +1,301 @@
+"""Sequence replay for vector environments: every observation is stored once, windows come out as a Batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jepa_rl.world_model.batch import Batch
+
+Array = npt.NDArray[Any]
+
+
+class SequenceReplay:
+    """One ring of rows per environment; windows are pieces of single episodes.
+
+    A row holds an observation and, once it was acted upon, the action, its reward and whether it terminated. Every step
+    completes the environment's newest, *open* row and opens the next. The true final observation of an episode keeps a row
+    that is never acted upon, so an episode of L steps takes L + 1 rows, and no window can run past an episode's end or past
+    the place where the ring is written, for the newest row has no action either.
+
+    The rings interleave: row i of environment e lies at ``i * n_envs + e``, its successor ``n_envs`` further, modulo the
+    number of rows. Memory is taken as it fills.
+
+    Args:
+        capacity: rows over all environments; each gets ``capacity // n_envs``, at least 3.
+        n_envs: environments that step together.
+        observation_shape, observation_dtype: of one observation, stored as it is.
+        action_shape, action_dtype: of one action, as in ``Batch``.
+        prioritised_fraction: share of each batch, in expectation where it is no whole number, whose windows contain a
+            rewarded (non-zero) transition; the rest is uniform, and all of it while nothing rewarded is stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: int,
+        n_envs: int,
+        observation_shape: tuple[int, ...],
+        observation_dtype: npt.DTypeLike,
+        action_shape: tuple[int, ...],
+        action_dtype: npt.DTypeLike,
+        prioritised_fraction: float = 0.0,
+    ) -> None:
+        if n_envs < 1:
+            raise ValueError(f"n_envs must be at least 1, got {n_envs}")
+        if capacity < 3 * n_envs:
+            # A one-step episode takes two rows and the next episode opens a third: fewer would leave nothing to sample.
+            raise ValueError(f"capacity must be at least 3 rows for each of the {n_envs} environments, got {capacity}")
+        if not 0 <= prioritised_fraction <= 1:
+            raise ValueError(f"prioritised_fraction must be in [0, 1], got {prioritised_fraction}")
+        self._n_envs = n_envs
+        self._ring = capacity // n_envs
+        self._rows = self._ring * n_envs
+        self._prioritised_fraction = prioritised_fraction
+        self._layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+            "observation": (tuple(observation_shape), np.dtype(observation_dtype)),
+            "action": (tuple(action_shape), np.dtype(action_dtype)),
+            "reward": ((), np.dtype(np.float32)),
+            "terminated": ((), np.dtype(np.bool_)),
+            "has_action": ((), np.dtype(np.bool_)),
+            "label": ((), np.dtype(np.float32)),
+            "labelled": ((), np.dtype(np.bool_)),
+        }
+        self._clear()
+
+    def __len__(self) -> int:
+        """Return the number of transitions that windows can start with."""
+        return len(self._starts)
+
+    def begin(self, observations: npt.ArrayLike) -> None:
+        """Open an episode in every environment with the observations [n_envs, ...] of a vector reset.
+
+        Episodes that are still open end where they are, without a termination.
+
+        Raises:
+            ValueError, TypeError, FloatingPointError: as `add` does, with nothing stored.
+        """
+        env = np.arange(self._n_envs)
+        observation = self._checked("observations", observations, "observation", env)
+        # An open row that no action led to belongs to an episode without a transition: it is written anew.
+        previous = (self._open_row() - self._n_envs) % self._rows
+        self._written -= (self._written > 0) & ~self._column["has_action"][previous]
+        self._open(env, observation)
+
+    def add(
+        self,
+        *,
+        action: npt.ArrayLike,
+        reward: npt.ArrayLike,
+        terminated: npt.ArrayLike,
+        truncated: npt.ArrayLike,
+        next_observation: npt.ArrayLike,
+        reset_observation: npt.ArrayLike,
+        label: npt.ArrayLike | None = None,
+    ) -> None:
+        """Store one step of all environments; every argument has the leading dimension n_envs.
+
+        Args:
+            action, reward, terminated, truncated: of the step taken at the open observation; reward in environment units.
+            next_observation: the true successor, so the final observation where the episode ended.
+            reset_observation: the first observation of the next episode; ignored where none begins.
+            label: p of the observation *before* the action, NaN where the environment said nothing: then the label is the
+                reward that arriving there paid, and an episode's first observation has none.
+
+        Raises:
+            RuntimeError: no episode was begun.
+            ValueError, TypeError: an argument of the wrong shape or dtype.
+            FloatingPointError: a value that is not finite. Nothing is stored in any of these cases.
+        """
+        if not self._written.all():
+            raise RuntimeError("SequenceReplay.add needs begin(observations) first")
+        column, env = self._column, np.arange(self._n_envs)
+        action = self._checked("action", action, "action", env)
+        reward = self._checked("reward", reward, "reward", env)
+        terminated = self._checked("terminated", terminated, "terminated", env)
+        ended = np.flatnonzero(terminated | self._checked("truncated", truncated, "terminated", env))
+        successor = self._checked("next_observation", next_observation, "observation", env)
+        first = self._checked("reset_observation", reset_observation, "observation", ended)
+        label = np.full(self._n_envs, np.nan) if label is None else label
+        given = np.flatnonzero(~np.isnan(label))
+        label = self._checked("label", label, "label", given)
+
+        row = self._open_row()
+        column["action"][row] = action
+        column["reward"][row] = reward
+        column["terminated"][row] = terminated
+        column["label"][row[given]] = label
+        column["labelled"][row[given]] = True
+        column["has_action"][row] = True
+        self._starts.push(env, row)
+        rewarded = np.flatnonzero(reward)
+        self._rewarded.push(rewarded, row[rewarded])
+        self._open(env, successor, reward)
+        self._open(ended, first)
+
+    def sample(self, batch_size: int, transitions: int, rng: np.random.Generator) -> Batch:
+        """Draw windows of the given number of transitions, with replacement, as CPU tensors.
+
+        A uniform window starts at any stored transition with equal probability. For a prioritised one a rewarded transition
+        is drawn uniformly, then one of the starts from which the window reaches it.
+
+        Raises ValueError where no transition is stored or a size is below 1.
+        """
+        if batch_size < 1 or transitions < 1:
+            raise ValueError(f"batch_size and transitions must be at least 1, got {batch_size} and {transitions}")
+        if not len(self):
+            raise ValueError("cannot sample from a replay without transitions")
+        start = self._starts.draw(batch_size, rng)
+        if self._prioritised_fraction and len(self._rewarded):
+            number = int(batch_size * self._prioritised_fraction + rng.random())
+            start[:number] = self._start_before(self._rewarded.draw(number, rng), transitions, rng)
+        return self._windows(start, transitions)
+
+    def state(self) -> dict[str, Array]:
+        """Return what `load_state` needs to go on exactly: read-only views, to be saved or copied before the next add."""
+        used = self._used(self._written)
+        state = {name: column[:used] for name, column in self._column.items()} | {"written": self._written.copy()}
+        for array in state.values():
+            array.flags.writeable = False
+        return state
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Take over a `state`, also that of a replay with more or less capacity whose rings were not yet full.
+
+        Raises:
+            ValueError: names, shapes, dtypes or rings that do not fit; the replay is unchanged then.
+        """
+        names = {"written", *self._layout}
+        if set(state) != names:
+            raise ValueError(f"replay state must hold {sorted(names)}, got {sorted(state)}")
+        _require_saved("written", state["written"], (self._n_envs,), np.dtype(np.int64))
+        used = self._used(state["written"])
+        for name, (shape, dtype) in self._layout.items():
+            _require_saved(name, state[name], (used, *shape), dtype)
+        self._require_rings(state["written"], state["has_action"].reshape(-1, self._n_envs))
+        self._clear()
+        self._written += state["written"]
+        for name, column in self._column.items():
+            column[:used] = state[name]
+        self._refill_queues()
+
+    def _clear(self) -> None:
+        self._column = {name: np.zeros((self._rows, *shape), dtype) for name, (shape, dtype) in self._layout.items()}
+        self._written = np.zeros(self._n_envs, np.int64)  # rows ever opened, in each environment
+        self._starts = _RowQueue(self._n_envs, self._ring)
+        self._rewarded = _RowQueue(self._n_envs, self._ring)
+
+    def _used(self, written: Array) -> int:
+        return min(max(int(written.max()), 0), self._ring) * self._n_envs
+
+    def _open_row(self) -> Array:
+        return (self._written - 1) % self._ring * self._n_envs + np.arange(self._n_envs)
+
+    def _open(self, env: Array, observation: Array, reward: Array | None = None) -> None:
+        """Write an observation that nobody acted upon yet over the oldest row of each listed environment."""
+        column = self._column
+        row = self._written[env] % self._ring * self._n_envs + env
+        lost = column["has_action"][row]
+        self._starts.pop_oldest(env[lost])
+        self._rewarded.pop_oldest(env[lost & (column["reward"][row] != 0)])
+        column["has_action"][row] = False
+        column["observation"][row] = observation
+        column["label"][row] = 0 if reward is None else reward
+        column["labelled"][row] = reward is not None
+        self._written[env] += 1
+
+    def _start_before(self, row: Array, transitions: int, rng: np.random.Generator) -> Array:
+        """Step back from each row to one of the starts, its own included, from which a window still contains it."""
+        earlier = (row[:, None] - self._n_envs * np.arange(transitions)) % self._rows
+        reach = np.logical_and.accumulate(self._column["has_action"][earlier], axis=1).sum(axis=1)
+        start: Array = (row - self._n_envs * rng.integers(reach)) % self._rows
+        return start
+
+    def _windows(self, start: Array, transitions: int) -> Batch:
+        column = self._column
+        later = (start[:, None] + self._n_envs * np.arange(transitions)) % self._rows
+        alive = np.logical_and.accumulate(column["has_action"][later], axis=1)
+        taken = np.zeros((len(start), transitions + 1), np.int64)
+        np.cumsum(alive, axis=1, out=taken[:, 1:])
+        row = (start[:, None] + self._n_envs * taken) % self._rows
+        fields = {name: column[name].take(row, axis=0) for name in ("observation", "label", "labelled")}
+        for name in ("action", "reward", "terminated"):
+            fields[name] = column[name].take(row[:, :-1], axis=0)
+            fields[name][~alive] = 0
+        return Batch(alive=torch.from_numpy(alive), **{name: torch.from_numpy(field) for name, field in fields.items()})
+
+    def _checked(self, name: str, value: npt.ArrayLike, field: str, env: Array) -> Array:
+        """Return the listed environments' part of a value [n_envs, ...], finite, in the dtype of the field."""
+        shape, dtype = self._layout[field]
+        array = np.asarray(value)
+        if array.shape != (self._n_envs, *shape):
+            raise ValueError(f"{name} must have shape {(self._n_envs, *shape)}, got {array.shape}")
+        if not np.can_cast(array.dtype, dtype, "same_kind" if dtype.kind == "f" else "safe"):
+            raise TypeError(f"{name} must be {dtype}, got {array.dtype}")
+        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+            array = array[env].astype(dtype, copy=False)
+        finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim))) if dtype.kind == "f" else np.True_
+        if not finite.all():
+            raise FloatingPointError(f"{name} of environment {env[finite.argmin()]} is not finite")
+        return array
+
+    def _require_rings(self, written: Array, has_action: Array) -> None:
+        if written.min() < 0 or (written.any() and not written.all()):
+            raise ValueError(f"replay state: written must be all positive or all 0, got {written.tolist()}")
+        newest_or_never = np.arange(len(has_action))[:, None] >= written
+        if len(has_action):
+            newest_or_never[(written - 1) % self._ring, np.arange(self._n_envs)] = True
+        if has_action[newest_or_never].any():
+            raise ValueError("replay state: has_action must be False in every ring's newest row and in unwritten rows")
+
+    def _refill_queues(self) -> None:
+        for env, written in enumerate(self._written.tolist()):
+            row = np.arange(max(written - self._ring, 0), written) % self._ring * self._n_envs + env
+            row = row[self._column["has_action"][row]]
+            self._starts.fill(env, row)
+            self._rewarded.fill(env, row[self._column["reward"][row] != 0])
+
+
+class _RowQueue:
+    """Each environment's rows with some property, oldest first, any of which can be drawn with equal probability.
+
+    Rings lose their rows in the order in which they got them, so a queue per ring is all the index there needs to be.
+    """
+
+    def __init__(self, n_envs: int, ring: int) -> None:
+        self._row = np.zeros((ring, n_envs), np.int64)
+        self._pushed = np.zeros(n_envs, np.int64)
+        self._popped = np.zeros(n_envs, np.int64)
+
+    def __len__(self) -> int:
+        return int((self._pushed - self._popped).sum())
+
+    def push(self, env: Array, row: Array) -> None:
+        self._row[self._pushed[env] % len(self._row), env] = row
+        self._pushed[env] += 1
+
+    def pop_oldest(self, env: Array) -> None:
+        self._popped[env] += 1
+
+    def fill(self, env: int, row: Array) -> None:
+        self._row[: len(row), env] = row
+        self._pushed[env], self._popped[env] = len(row), 0
+
+    def draw(self, number: int, rng: np.random.Generator) -> Array:
+        count = self._pushed - self._popped
+        end = count.cumsum()
+        rank = rng.integers(end[-1], size=number)
+        env = end.searchsorted(rank, side="right")
+        age = rank - (end - count)[env]
+        row: Array = self._row[(self._popped[env] + age) % len(self._row), env]
+        return row
+
+
+def _require_saved(name: str, array: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+        got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"replay state: {name} must be {dtype}{list(shape)}, got {got}")

@@ -1,0 +1,85 @@
+"""Build an environment from its id, with errors that say what would have worked."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+MINIGRID_PREFIXES = ("MiniGrid-", "BabyAI-")
+
+
+def make_env(
+    env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str | None = None, *, pixels: bool = False
+) -> gym.Env[Any, Any]:
+    """Build the environment ``env_id`` (also as "module:id"), passing ``kwargs`` to its constructor.
+
+    MiniGrid and BabyAI ids get ``SymbolicView``, or ``PixelView`` where ``pixels`` is set.
+
+    Raises ValueError for an unknown id (naming near ones), for a keyword that the constructor does not take (naming those
+    that it takes), and for ``pixels`` elsewhere; what the constructor itself raises passes through.
+    """
+    kwargs = dict(kwargs or {})
+    spec = _spec(env_id)
+    is_minigrid = spec.id.startswith(MINIGRID_PREFIXES)
+    if pixels and not is_minigrid:
+        raise ValueError(f"pixels=True chooses the view of a MiniGrid environment; {env_id!r} has one observation only")
+    _check_keywords(spec, kwargs)
+    if render_mode is not None:  # not every constructor takes one
+        kwargs["render_mode"] = render_mode
+    try:
+        env: gym.Env[Any, Any] = gym.make(spec, **kwargs)
+    except TypeError as error:
+        # A class may fix an argument of its base class, which no signature shows.
+        if "multiple values for keyword argument" not in str(error):
+            raise
+        raise ValueError(f"{env_id!r} sets one of {', '.join(kwargs)} itself: {error}") from error
+    if not is_minigrid:
+        return env
+    from jepa_rl.envs.minigrid import PixelView, SymbolicView  # imports pygame, which other environments do not need
+
+    return PixelView(env) if pixels else SymbolicView(env)
+
+
+def _spec(env_id: str) -> EnvSpec:
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    elif name.startswith(MINIGRID_PREFIXES):
+        importlib.import_module("minigrid")
+    if name not in gym.registry:
+        importlib.import_module("minigrid")  # so that its ids are among the near ones
+        known = {registered.lower(): registered for registered in gym.registry}
+        near = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=5)]
+        raise ValueError(f"unknown environment {env_id!r}; {'near ones: ' + ', '.join(near) if near else 'none is near'}")
+    return gym.registry[name]
+
+
+def _check_keywords(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
+    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    if creator is None:
+        raise ValueError(f"{spec.id!r} is registered without an entry point")
+    taken = _keywords(creator)
+    unknown = [] if taken is None else [name for name in kwargs if name not in taken]
+    if taken is not None and unknown:
+        raise ValueError(f"{spec.id!r} does not take {', '.join(unknown)}; it takes {', '.join(sorted(taken)) or 'none'}")
+
+
+def _keywords(creator: Callable[..., Any]) -> set[str] | None:
+    """Names of the keywords that ``creator`` takes; None if it takes any. ``render_mode`` is make_env's own."""
+    constructors: list[Callable[..., Any]] = [creator]
+    if inspect.isclass(creator):
+        # A constructor with **kwargs hands the rest to the next class, so the list goes on there.
+        constructors = [vars(cls)["__init__"] for cls in inspect.getmro(creator) if "__init__" in vars(cls)]
+    names: set[str] = set()
+    for constructor in constructors:
+        parameters = inspect.signature(constructor).parameters.values()
+        names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names - {"self", "render_mode"}
+    return None

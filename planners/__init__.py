@@ -1,0 +1,22 @@
+"""Planning in imagination: searches over action sequences for anything that answers the questions of ``LatentModel``.
+
+``make_planner(PlannerConfig(...), actions, discount)`` builds one; ``plan`` searches from a batch of latents.
+"""
+
+from jepa_rl.planners.actions import ActionSpec, BoxActions, DiscreteActions, FiniteActions, MultiDiscreteActions
+from jepa_rl.planners.config import PlannerConfig
+from jepa_rl.planners.make import make_planner
+from jepa_rl.planners.types import LatentModel, Plan, Planner
+
+__all__ = [
+    "ActionSpec",
+    "BoxActions",
+    "DiscreteActions",
+    "FiniteActions",
+    "LatentModel",
+    "MultiDiscreteActions",
+    "Plan",
+    "Planner",
+    "PlannerConfig",
+    "make_planner",
+]

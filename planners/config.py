@@ -1,0 +1,70 @@
+"""The settings of planning, validated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+PlannerKind = Literal["auto", "exhaustive", "cem", "mppi", "random_shooting"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannerConfig:
+    """How action sequences are searched in imagination; every number is per observation."""
+
+    kind: PlannerKind = "auto"
+    """Search method. "auto" is "exhaustive" where actions^horizon is at most max_leaves, otherwise "cem"."""
+
+    horizon: int = 4
+    """Length of the imagined sequences, in environment steps."""
+
+    max_leaves: int = 1024
+    """exhaustive: the most sequences (actions^horizon) that may be evaluated."""
+
+    samples: int = 256
+    """cem, mppi, random_shooting: sequences drawn in each iteration."""
+
+    iterations: int = 4
+    """cem, mppi: rounds of drawing and scoring; the distribution is refitted between them."""
+
+    elites: int = 32
+    """Sequences that count as good: cem refits to them, and a plan that is not deterministic is drawn among them."""
+
+    elite_carry_fraction: float = 0.3
+    """cem, mppi: share of the elites that competes again in the next iteration (iCEM); the best one always does."""
+
+    temperature: float = 0.1
+    """Units of return. mppi weighs sequences by exp(return / temperature); so is a plan drawn that is not deterministic."""
+
+    momentum: float = 0.3
+    """cem, mppi: share of the old distribution that a refit keeps; more guards against settling early."""
+
+    warm_probability: float = 0.5
+    """cem, mppi, finite actions: probability put on the previous plan's actions at first; the rest is uniform."""
+
+    initial_std: float = 1.0
+    """cem, mppi, box actions: first standard deviation, in action units (the box is [-1, 1])."""
+
+    min_std: float = 0.05
+    """cem, mppi, box actions: standard deviation below which no refit goes, in action units."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(PlannerKind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(PlannerKind))}, got {self.kind!r}")
+        for name in ("horizon", "max_leaves", "samples", "iterations", "elites"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} must be an int, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.elites > self.samples:
+            raise ValueError(f"elites must be at most samples={self.samples}, got {self.elites}")
+        for name in ("elite_carry_fraction", "momentum", "warm_probability"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("temperature", "initial_std", "min_std"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if self.min_std > self.initial_std:
+            raise ValueError(f"min_std must be at most initial_std={self.initial_std}, got {self.min_std}")

@@ -1,0 +1,47 @@
+"""Random shooting: the best of uniformly drawn sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jepa_rl.planners.actions import ActionSpec
+from jepa_rl.planners.sampling import Candidates, Guidance
+from jepa_rl.planners.types import LatentModel, Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RandomShootingPlanner:
+    """Draw sequences uniformly, once, and take the best: the baseline that every other search has to beat."""
+
+    space: ActionSpec
+    horizon: int  # environment steps
+    discount: float
+    samples: int  # per observation
+    elites: int
+    temperature: float  # units of return
+
+    @torch.no_grad()
+    def plan(
+        self,
+        model: LatentModel,
+        latent: Tensor,
+        *,
+        generator: torch.Generator,
+        warm_start: Tensor | None = None,
+        warm: Tensor | None = None,
+        proposals: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> Plan:
+        """Plan from each of the latents [B, D] separately; see ``Planner.plan``."""
+        batch_size = len(latent)
+        guidance = Guidance.of(
+            self.space, batch_size=batch_size, horizon=self.horizon, warm_start=warm_start, warm=warm, proposals=proposals
+        )
+        sampled = self.space.sample((batch_size, self.samples, self.horizon), generator).to(latent.device)
+        candidates = Candidates.scored(model, latent, guidance.lead(sampled), self.discount)
+        return candidates.choose(
+            elites=self.elites, temperature=self.temperature, generator=generator, deterministic=deterministic
+        )

@@ -1,0 +1,91 @@
+"""The one place where an imagined trajectory is scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jepa_rl.planners.types import LatentModel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """N imagined trajectories, all of the same length t.
+
+    With r and c the model's rewards and continuation probabilities, the return of a whole one of length H is::
+
+        sum_t discount^t (c_0 ... c_{t-1}) r_t  +  discount^H (c_0 ... c_{H-1}) value(last latent)
+
+    so the reward of a terminating transition counts and nothing after it does.
+    """
+
+    latent: Tensor  # [N, D], where the trajectories are
+    imagined_return: Tensor  # [N], the sum so far
+    weight: Tensor  # [N], of what follows: discount^t times the probability that the episode is still going
+
+    @classmethod
+    def start(cls, latent: Tensor) -> Rollout:
+        """Begin at the latents [N, D]."""
+        _require_finite("latent", latent)
+        zero = torch.zeros(len(latent), device=latent.device)  # float32, whatever the precision of the latents
+        return cls(latent=latent, imagined_return=zero, weight=torch.ones_like(zero))
+
+    def branch(self, count: int) -> Rollout:
+        """Copy every trajectory ``count`` times, [N * count]; copies of one lie side by side."""
+        return Rollout(
+            latent=_repeat_rows(self.latent, count),
+            imagined_return=_repeat_rows(self.imagined_return, count),
+            weight=_repeat_rows(self.weight, count),
+        )
+
+    def advance(self, model: LatentModel, action: Tensor, discount: float) -> Rollout:
+        """Take one imagined step with the actions [N, ...].
+
+        Raises FloatingPointError when a reward or a continuation probability is not finite.
+        """
+        latent, reward, continuation = model.step(self.latent, action)
+        self._check("reward", reward)
+        self._check("continuation", continuation)
+        return Rollout(
+            latent=latent,
+            imagined_return=self.imagined_return + self.weight * reward,
+            weight=self.weight * discount * continuation,
+        )
+
+    def finish(self, model: LatentModel) -> Tensor:
+        """Close the trajectories with the model's value of where they end; return their returns [N].
+
+        Raises FloatingPointError when a value or a return is not finite.
+        """
+        value = model.value(self.latent)
+        self._check("value", value)
+        total = self.imagined_return + self.weight * value
+        self._check("return", total)
+        return total
+
+    def _check(self, name: str, term: Tensor) -> None:
+        if term.shape != self.weight.shape:  # [N, 1] would broadcast in silence
+            raise ValueError(f"imagined {name} must have shape {list(self.weight.shape)}, got {list(term.shape)}")
+        _require_finite(name, term)
+
+
+def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) -> Tensor:
+    """Return the imagined returns [B, M] of M action sequences [B, M, H, ...] from each of the latents [B, D]."""
+    batch_size, candidates, horizon = actions.shape[:3]
+    sequences = actions.flatten(0, 1)
+    rollout = Rollout.start(latent).branch(candidates)
+    for t in range(horizon):
+        rollout = rollout.advance(model, sequences[:, t], discount)
+    return rollout.finish(model).view(batch_size, candidates)
+
+
+def _repeat_rows(rows: Tensor, count: int) -> Tensor:
+    return rows.unsqueeze(1).expand(-1, count, *rows.shape[1:]).flatten(0, 1)
+
+
+def _require_finite(name: str, term: Tensor) -> None:
+    finite = torch.isfinite(term)
+    if not finite.all():
+        raise FloatingPointError(f"imagined {name} is not finite in {int((~finite).sum())} of {term.numel()} entries")

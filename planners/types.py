@@ -1,0 +1,60 @@
+"""The seams of planning: what a planner asks of a model, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LatentModel(Protocol):
+    """The questions a planner asks; anything that answers them can be planned with, a table as well as a network."""
+
+    def step(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map latents [N, D] and actions [N, ...] to next latents [N, D], rewards [N], continuation probabilities [N]."""
+        ...
+
+    def value(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to state values [N]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The outcome of one search per observation. B = observations, H = horizon."""
+
+    actions: Tensor  # [B, H, ...], the chosen sequence; its first action is the one to take
+    value: Tensor  # [B], the imagined return of that sequence
+
+    @property
+    def action(self) -> Tensor:
+        """The action to take now, [B, ...]."""
+        return self.actions[:, 0]
+
+
+class Planner(Protocol):
+    """Searches action sequences in imagination."""
+
+    def plan(
+        self,
+        model: LatentModel,
+        latent: Tensor,
+        *,
+        generator: torch.Generator,
+        warm_start: Tensor | None = None,
+        warm: Tensor | None = None,
+        proposals: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> Plan:
+        """Plan from each of the latents [B, D] separately.
+
+        ``warm_start`` [B, H, ...] is the previous plan's ``actions``, to be shifted by the step that was taken; rows where
+        ``warm`` bool[B] is False (an episode just began) ignore it. ``proposals`` [B, P, H, ...] are candidate sequences
+        from elsewhere (a policy, a value head) that compete with the sampled ones. With ``deterministic`` False the plan is
+        drawn among the good ones instead of being the best.
+
+        Raises FloatingPointError when an imagined return is not finite.
+        """
+        ...

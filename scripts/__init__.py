@@ -1,0 +1,1 @@
+"""The command line: ``jepa-rl NAME`` runs the module of that name."""

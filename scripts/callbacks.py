@@ -1,0 +1,78 @@
+"""What the command line watches training with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm.auto import tqdm
+
+from jepa_rl.agent import JEPAAgent
+from jepa_rl.scripts.logs import ProgressCSV
+
+
+def _interval() -> float:
+    """Seconds between two drawings: rarely where the output is a file."""
+    return 0.2 if sys.stderr.isatty() else 10.0
+
+
+class TrainingProgress(BaseCallback):
+    """A progress bar with success rate, losses and effective rank, as of the last log."""
+
+    def __init__(self, total_timesteps: int) -> None:
+        super().__init__()
+        self.total_timesteps = total_timesteps
+
+    def _on_training_start(self) -> None:
+        self.bar = tqdm(
+            total=self.total_timesteps, initial=self.num_timesteps, unit="step", dynamic_ncols=True, mininterval=_interval()
+        )
+        self.num_timesteps_shown = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        self.bar.update(self.model.num_timesteps - self.num_timesteps_shown)
+        self.num_timesteps_shown = self.model.num_timesteps
+        return True
+
+    def _on_rollout_end(self) -> None:
+        agent = self.model
+        assert isinstance(agent, JEPAAgent)
+        shown = {}
+        if agent.ep_success_buffer:
+            shown["success"] = f"{sum(agent.ep_success_buffer) / len(agent.ep_success_buffer):.2f}"
+        for name, total in agent._loss_sums.items():
+            if name != "total":
+                shown[name] = f"{total / agent._loss_count:.3f}"
+        rank = self.logger.name_to_value.get("collapse/effective_rank")
+        if rank:
+            shown["rank"] = f"{rank:.1f}"
+        self.bar.set_postfix(shown, refresh=False)
+
+    def _on_training_end(self) -> None:
+        self.bar.close()
+
+
+class CheckpointEvery(BaseCallback):
+    """Saves the agent, and the log up to there with it, each time ``interval`` environment steps have passed."""
+
+    def __init__(self, path: Path, interval: int, progress: ProgressCSV) -> None:
+        super().__init__()
+        if interval < 1:
+            raise ValueError(f"checkpoint_interval must be at least 1 environment step, got {interval}")
+        self.path = path
+        self.interval = interval
+        self.progress = progress
+
+    def _on_step(self) -> bool:
+        agent = self.model
+        assert isinstance(agent, JEPAAgent)
+        if agent.num_timesteps // self.interval > (agent.num_timesteps - agent.n_envs) // self.interval:
+            self.save(agent)
+        return True
+
+    def save(self, agent: JEPAAgent) -> None:
+        """Save now."""
+        agent.attachments["progress"] = list(self.progress.rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        agent.save(self.path)

@@ -1,0 +1,67 @@
+"""The ``jepa-rl`` command: finds the subcommand, runs it, and turns its errors into one readable line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import gymnasium as gym
+
+from jepa_rl.agent import CheckpointError
+
+COMMANDS = {
+    "train": "train an agent: jepa-rl train counting --out runs/first",
+    "evaluate": "measure a trained agent on held-out seeds",
+    "resume": "go on with a run that was stopped",
+    "report": "figures and an HTML page of one or more runs",
+    "speed": "how fast a run's update is, against the bare forward and backward pass",
+    "demo": "train, evaluate and report the counting preset, and show the table",
+}
+EXPECTED_ERRORS = (ValueError, TypeError, OSError, CheckpointError, FloatingPointError, ImportError, gym.error.Error)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; 0 if it went well, 2 with an explanation on standard error if not."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS)
+        print(
+            f"error: unknown command {name!r}{f'; did you mean {near[0]}?' if near else ''}\n\n{_usage()}", file=sys.stderr
+        )
+        return 2
+    try:
+        importlib.import_module(f"jepa_rl.scripts.{name}").main(rest)
+    except EXPECTED_ERRORS as error:
+        if os.environ.get("JEPA_RL_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: jepa-rl COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "jepa-rl COMMAND --help explains one. JEPA_RL_TRACEBACK=1 shows where an error came from.",
+        ]
+    )

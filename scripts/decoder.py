@@ -1,0 +1,80 @@
+"""Images from latents: a decoder that only watches, to show what an encoder keeps. Nothing of it reaches the encoder."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BATCH_SIZE = 32
+LEARNING_RATE = 2e-3
+WIDTH = 128  # channels at the coarsest resolution, halved at each doubling
+DOUBLINGS = 4
+
+
+class Decoder(nn.Module):
+    """One linear layer and transposed convolutions: latents [N, D] to images [N, H, W, C] with values in [0, 1].
+
+    ``latent`` and ``image`` [N, H, W, C] are the data to be fitted: their means and scale are where the decoder starts.
+    """
+
+    def __init__(self, latent: Tensor, image: Tensor) -> None:
+        super().__init__()
+        _, height, width, channels = image.shape
+        scale = 2**DOUBLINGS
+        self.size = height, width
+        self.register_buffer("mean", latent.mean(0))
+        self.register_buffer("std", latent.std(0).mean() + 1e-6)
+        self.mean: Tensor
+        self.std: Tensor
+        coarse = -(-height // scale), -(-width // scale)
+        widths = [WIDTH // 2**level for level in range(DOUBLINGS)]
+        layers: list[nn.Module] = [
+            nn.Linear(latent.shape[1], WIDTH * coarse[0] * coarse[1]),
+            nn.Unflatten(1, (WIDTH, *coarse)),
+        ]
+        for inputs, outputs in zip(widths, [*widths[1:], channels], strict=True):
+            layers += [nn.SiLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
+        last = layers[-1]
+        assert isinstance(last, nn.ConvTranspose2d) and last.bias is not None
+        # Images are mostly background: starting at its brightness saves the first hundreds of updates.
+        last.bias.data.copy_(image.float().mean((0, 1, 2)).div(255).clamp(1e-3, 1 - 1e-3).logit())
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        height, width = self.size
+        logits: Tensor = self.net((latent - self.mean) / self.std)
+        return logits[..., :height, :width].sigmoid().permute(0, 2, 3, 1)
+
+    @torch.no_grad()
+    def decode(self, latent: np.ndarray) -> np.ndarray:
+        """Images float32 [N, H, W, C] in [0, 1] of latents [N, D]."""
+        return self(torch.as_tensor(latent)).numpy()
+
+
+def train_decoder(latent: np.ndarray, image: np.ndarray, *, updates: int, seconds: float, seed: int) -> Decoder:
+    """Fit a decoder to latents float32 [N, D] and their images uint8 [N, H, W, C], by squared error, on the CPU.
+
+    Ends after ``updates`` gradient steps, or after ``seconds`` if they pass first.
+    """
+    inputs, target = torch.as_tensor(latent), torch.as_tensor(image)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = Decoder(inputs, target)
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    deadline = time.perf_counter() + seconds
+    for _ in range(updates):
+        rows = torch.as_tensor(rng.integers(len(inputs), size=BATCH_SIZE))
+        loss = functional.mse_loss(decoder(inputs[rows]), target[rows].float() / 255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if time.perf_counter() > deadline:
+            break
+    return decoder

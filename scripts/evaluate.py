@@ -1,0 +1,182 @@
+"""``jepa-rl evaluate``: a trained agent on episodes that it never saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from scipy.stats import binomtest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from jepa_rl.agent import JEPAAgent, vectorize
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.scripts.run_folder import RunFolder
+from jepa_rl.world_model import diagnostics
+
+HELDOUT_SEED = 1_000_000  # base seeds of training are the run's seed and the few numbers after it
+EVALUATION_ENVS = 8
+HELDOUT_IMAGES = 2_000
+TIMED_DECISIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What an agent achieves with its final weights and its planner, on held-out seeds."""
+
+    episodes: int
+    success_rate: float | None  # None where the environment does not say what success is
+    success_interval: tuple[float, float] | None  # Wilson, 95 %
+    return_mean: float
+    return_std: float
+    length_mean: float  # environment steps
+    planner_ms: float  # per decision for one observation, median
+
+
+def evaluate_agent(
+    agent: JEPAAgent, factory: Callable[[], gym.Env[Any, Any]], *, episodes: int, seed: int, deterministic: bool = True
+) -> Evaluation:
+    """Run ``episodes`` episodes of held-out base seeds; ``seed`` chooses which."""
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    venv = vectorize(factory, min(EVALUATION_ENVS, episodes))
+    venv.seed(HELDOUT_SEED + seed * EVALUATION_ENVS)
+    successes: list[bool] = []
+
+    def note(local: dict[str, Any], _: dict[str, Any]) -> None:
+        if local["done"] and "is_success" in local["info"]:
+            successes.append(bool(local["info"]["is_success"]))
+
+    try:
+        returns, lengths = evaluate_policy(
+            agent,  # type: ignore[arg-type]  # a BaseAlgorithm in all that evaluate_policy uses
+            venv,
+            n_eval_episodes=episodes,
+            deterministic=deterministic,
+            callback=note,
+            return_episode_rewards=True,
+        )
+        planner_ms = _decision_milliseconds(agent, venv.reset())
+    finally:
+        venv.close()
+    interval = binomtest(sum(successes), len(successes)).proportion_ci(method="wilson") if successes else None
+    return Evaluation(
+        episodes=episodes,
+        success_rate=float(np.mean(successes)) if successes else None,
+        success_interval=None if interval is None else (float(interval.low), float(interval.high)),
+        return_mean=float(np.mean(returns)),
+        return_std=float(np.std(returns)),
+        length_mean=float(np.mean(lengths)),
+        planner_ms=planner_ms,
+    )
+
+
+def _decision_milliseconds(agent: JEPAAgent, observations: Any) -> float:
+    seconds = []
+    for index in range(TIMED_DECISIONS):
+        began = time.perf_counter()
+        agent.predict(observations[index % len(observations)], deterministic=True)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * float(np.median(seconds))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledLatents:
+    """Held-out observations of an environment whose info has ``count``, their counts and latents."""
+
+    observation: np.ndarray  # [N, *shape]
+    count: np.ndarray  # int[N]
+    latent: np.ndarray  # float32[N, D]
+
+
+def heldout_latents(
+    agent: JEPAAgent, factory: Callable[[], gym.Env[Any, Any]], number: int, seed: int
+) -> LabelledLatents | None:
+    """First observations of ``number`` held-out episodes; None where the environment reports no count."""
+    env = factory()
+    # A stream of its own, apart from the evaluation episodes.
+    observation, info = env.reset(seed=2 * HELDOUT_SEED + seed)
+    if "count" not in info:
+        env.close()
+        return None
+    seen = [(observation, info["count"])]
+    while len(seen) < number:
+        observation, info = env.reset()
+        seen.append((observation, info["count"]))
+    env.close()
+    observations = np.stack([entry[0] for entry in seen])
+    latent = np.concatenate([agent.encode(observations[start : start + 250]) for start in range(0, number, 250)])
+    return LabelledLatents(observation=observations, count=np.array([entry[1] for entry in seen]), latent=latent)
+
+
+def representation_figures(held: LabelledLatents) -> dict[str, float]:
+    """How well the latents tell the counts apart, without having seen these images."""
+    classes = len(np.unique(held.count))
+    return {
+        "heldout_accuracy": diagnostics.heldout_accuracy(held.latent, held.count),
+        "ari": diagnostics.cluster_agreement(held.latent, held.count, classes),
+        "separation": diagnostics.separation(held.latent, held.count),
+        "effective_rank": diagnostics.effective_rank(held.latent),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArgs:
+    """Measure a trained agent on held-out seeds, with its own planner or another one.
+
+    Example: jepa-rl evaluate runs/demo --planner.kind cem --episodes 500
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    planner: PlannerConfig
+    episodes: int = 200
+    """Episodes to run."""
+    seed: int = 0
+    """Which held-out episodes; none of them is a training episode, whatever the number."""
+    sampled: bool = False
+    """Draw among the good plans instead of taking the best."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON instead of a table."""
+    device: str = "auto"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    positional = [argument for argument in arguments[:1] if not argument.startswith("-")]
+    run = RunFolder.open(positional[0]) if positional else None
+    planner = run.config().agent.planner if run else PlannerConfig()
+    default = EvaluateArgs(run=Path(positional[0]) if positional else tyro.MISSING, planner=planner)
+    args = tyro.cli(EvaluateArgs, prog="jepa-rl evaluate", args=arguments, default=default)
+    run = RunFolder.open(args.run)
+    agent = run.load_agent(device=args.device)
+    agent.set_planner(args.planner)
+    found = evaluate_agent(
+        agent, run.config().factory(), episodes=args.episodes, seed=args.seed, deterministic=not args.sampled
+    )
+    if args.json:
+        print(json.dumps({"run": str(args.run), "planner": args.planner.kind, **dataclasses.asdict(found)}))
+    else:
+        print("\n".join(f"{name:<14}  {value}" for name, value in table(found).items()))
+
+
+def table(found: Evaluation) -> dict[str, str]:
+    """The figures as a person reads them."""
+    rows = {"episodes": str(found.episodes)}
+    if found.success_rate is not None and found.success_interval is not None:
+        low, high = found.success_interval
+        rows["success"] = f"{found.success_rate:.3f}  (95 % Wilson interval {low:.3f} to {high:.3f})"
+    return rows | {
+        "return": f"{found.return_mean:.3f} ± {found.return_std:.3f}",
+        "length": f"{found.length_mean:.2f} steps",
+        "planner": f"{found.planner_ms:.2f} ms per decision",
+    }

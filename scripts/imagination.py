@@ -1,0 +1,203 @@
+"""What a trained model imagines, against what happened in held-out episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepa_rl.agent import JEPAAgent, vectorize
+from jepa_rl.planners.types import LatentModel
+
+ENVS = 16
+ENCODED_AT_ONCE = 250
+FEWEST_WINDOWS = 20  # an average over fewer says nothing
+
+
+class Dynamics(Protocol):
+    """T, as ``WorldModel.predict``."""
+
+    def predict(self, latent: Tensor, action: Tensor) -> Tensor:
+        """Map latents [N, D] and actions [N, ...] to next latents [N, D]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """Episodes one after another, a row per observation. ``remaining`` transitions follow a row until its episode ends.
+
+    ``action[i]`` was taken at ``observation[i]`` and led to ``observation[i + 1]``, which paid ``reward[i]``. The last row
+    of an episode has 0 remaining, and nothing in its other columns means anything.
+    """
+
+    observation: np.ndarray  # [M, *observation_shape]
+    action: np.ndarray  # [M, ...], the agent's, as in ``Batch``
+    reward: np.ndarray  # float32[M], environment units
+    terminated: np.ndarray  # bool[M]; a time limit is not a termination
+    remaining: np.ndarray  # int64[M]
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if len(getattr(self, name)) != len(self.remaining):
+                raise ValueError(f"Recording.{name} must have {len(self.remaining)} rows, got {len(getattr(self, name))}")
+
+    @property
+    def acted(self) -> np.ndarray:
+        """The rows that an action was taken at, int64[N]."""
+        return np.flatnonzero(self.remaining)
+
+
+class _OpenEpisode:
+    """The rows of one environment's episode so far."""
+
+    def __init__(self, observation: np.ndarray) -> None:
+        self.observation = [observation]
+        self.action: list[np.ndarray] = []
+        self.reward: list[float] = []
+        self.terminated: list[bool] = []
+
+    def add(self, action: np.ndarray, reward: float, terminated: bool, following: np.ndarray) -> None:
+        self.action.append(action)
+        self.reward.append(reward)
+        self.terminated.append(terminated)
+        self.observation.append(following)
+
+    def close(self) -> Recording:
+        length = len(self.action)
+        return Recording(
+            observation=np.stack(self.observation),
+            action=np.stack([*self.action, np.zeros_like(self.action[0])]),
+            reward=np.array([*self.reward, 0.0], np.float32),
+            terminated=np.array([*self.terminated, False]),
+            remaining=np.arange(length, -1, -1),
+        )
+
+
+def record(
+    agent: JEPAAgent,
+    factory: Callable[[], gym.Env[Any, Any]],
+    *,
+    transitions: int,
+    seed: int,
+    random_share: float = 0.5,
+) -> Recording:
+    """At least ``transitions`` transitions; ``random_share`` of the actions are random, so that bad states occur as well.
+
+    ``seed`` is the first of the environments' base seeds and decides every choice. The agent's own random streams stay
+    where they are.
+    """
+    venv = vectorize(factory, ENVS)
+    venv.seed(seed)
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    observation = venv.reset()
+    assert isinstance(observation, np.ndarray)
+    open_episodes = [_OpenEpisode(first) for first in observation]
+    episodes: list[Recording] = []
+    previous, warm = None, np.zeros(ENVS, bool)
+    for _ in range(-(-transitions // ENVS)):
+        plan = agent.plan(observation, generator=generator, previous=previous, warm=warm if previous is not None else None)
+        previous = plan.actions.cpu().numpy()
+        randomly = rng.random(ENVS) < random_share
+        action = previous[:, 0].copy()
+        action[randomly] = agent.action_adapter.random(int(randomly.sum()), rng)
+        following, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
+        assert isinstance(following, np.ndarray)
+        for env, info in enumerate(infos):
+            reached = info["terminal_observation"] if done[env] else following[env]
+            terminated = bool(done[env]) and not info.get("TimeLimit.truncated", False)
+            open_episodes[env].add(action[env], float(reward[env]), terminated, reached)
+            if done[env]:
+                episodes.append(open_episodes[env].close())
+                open_episodes[env] = _OpenEpisode(following[env])
+        observation, warm = following, ~done & ~randomly
+    venv.close()
+    episodes += [episode.close() for episode in open_episodes if episode.action]
+    return Recording(
+        **{name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in Recording.__slots__}
+    )
+
+
+@torch.no_grad()
+def encode(agent: JEPAAgent, recording: Recording) -> Tensor:
+    """Latents [M, D] of every observation, in full precision as the planner sees them."""
+    chunks = torch.as_tensor(recording.observation).split(ENCODED_AT_ONCE)
+    return torch.cat([agent.model.encode(chunk.to(agent.device)) for chunk in chunks])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OneStep:
+    """One imagined step from every observation that was acted upon, and what came. N = transitions."""
+
+    reward: np.ndarray  # [N]
+    imagined_reward: np.ndarray  # [N]
+    terminated: np.ndarray  # bool[N]
+    imagined_termination: np.ndarray  # [N], probability
+
+
+@torch.no_grad()
+def one_step(model: LatentModel, recording: Recording, latent: Tensor) -> OneStep:
+    """Imagine one step from each of the ``latent`` [M, D] that was acted upon."""
+    rows = recording.acted
+    action = torch.as_tensor(recording.action[rows]).to(latent.device)
+    _, reward, continuation = model.step(latent[torch.as_tensor(rows)], action)
+    return OneStep(
+        reward=recording.reward[rows],
+        imagined_reward=reward.cpu().numpy(),
+        terminated=recording.terminated[rows],
+        imagined_termination=1 - continuation.cpu().numpy(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenLoopError:
+    """Mean ||z_hat_t - E(o_t)||^2 over the variance of the latents, by horizon: predicting the mean latent scores 1."""
+
+    horizon: np.ndarray  # int[H], environment steps
+    model: np.ndarray  # [H], T applied again and again from z_0
+    stay: np.ndarray  # [H], z_0 itself as the prediction
+    windows: np.ndarray  # int[H], how many the average is over
+
+
+@torch.no_grad()
+def open_loop_error(model: Dynamics, recording: Recording, latent: Tensor, longest: int) -> OpenLoopError:
+    """Imagine from every observation along the actions that were taken, without looking again, up to ``longest`` steps.
+
+    Horizons that fewer than 20 windows reach are left out. Raises ValueError where the latents [M, D] do not vary, or no
+    horizon is left.
+    """
+    variance = latent.double().var(0, correction=0).sum().item()
+    if variance <= 1e-12:
+        raise ValueError("the latents of the held-out observations do not vary")
+    action = torch.as_tensor(recording.action).to(latent.device)
+    start = torch.as_tensor(recording.acted)
+    remaining = torch.as_tensor(recording.remaining)
+    imagined = latent[start]
+    found = []
+    for horizon in range(1, longest + 1):
+        reached = remaining[start] >= horizon
+        start, imagined = start[reached], imagined[reached.to(imagined.device)]
+        if len(start) < FEWEST_WINDOWS:
+            break
+        imagined = model.predict(imagined, action[start + horizon - 1])
+        came = latent[start + horizon]
+        errors = [(guess - came).double().square().sum(1).mean().item() / variance for guess in (imagined, latent[start])]
+        found.append((horizon, *errors, len(start)))
+    if not found:
+        raise ValueError(f"fewer than {FEWEST_WINDOWS} held-out transitions")
+    columns = [np.array(column) for column in zip(*found, strict=True)]
+    return OpenLoopError(horizon=columns[0], model=columns[1], stay=columns[2], windows=columns[3])
+
+
+@torch.no_grad()
+def imagined_rewards(model: LatentModel, latent: Tensor, actions: Tensor) -> np.ndarray:
+    """Expected rewards [H] along the action sequence [H, ...] from one latent [D]."""
+    latent, rewards = latent[None], []
+    for action in actions:
+        latent, reward, _ = model.step(latent, action[None])
+        rewards.append(reward.item())
+    return np.array(rewards)

@@ -1,0 +1,89 @@
+"""Where a run's log goes: progress.csv, TensorBoard, wandb; each is one output of Stable-Baselines3's logger."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+
+
+class ProgressCSV(KVWriter):
+    """progress.csv: one row per log, columns in order of appearance, then by name.
+
+    Stable-Baselines3's own writer empties the file when it opens it and orders new columns at random, so a resumed run
+    could neither go on nor be compared. ``rows`` is what a checkpoint keeps and a resumed run starts from.
+    """
+
+    def __init__(self, path: Path, rows: list[dict[str, Any]]) -> None:
+        self.path = path
+        self.rows = rows
+        self.columns: list[str] = []
+        for row in rows:
+            self._add_columns(row)
+        self._rewrite()
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        row = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in key_values.items()
+            if "csv" not in (key_excluded.get(name) or ())
+        }
+        self.rows.append(row)
+        if self._add_columns(row):
+            self._rewrite()
+        else:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _add_columns(self, row: dict[str, Any]) -> bool:
+        new = sorted(set(row) - set(self.columns))
+        self.columns += new
+        return bool(new)
+
+    def _rewrite(self) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns)
+        if self.columns:
+            writer.writeheader()
+        writer.writerows(self.rows)
+        self.path.write_text(text.getvalue(), newline="")
+
+
+class WandbOutput(KVWriter):
+    """Weights & Biases as one more output. Works without an account when WANDB_MODE=offline."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ImportError("--wandb needs the wandb package: pip install 'jepa-rl[wandb]'") from error
+        self._run = wandb.init(project="jepa_rl", dir=str(folder), name=folder.name, config=config, resume="allow")
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        self._run.log(key_values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def make_logger(
+    folder: Path, progress: list[dict[str, Any]], config: dict[str, Any], *, wandb: bool
+) -> tuple[Logger, ProgressCSV]:
+    """The logger of a run whose log so far is ``progress``, and its CSV output."""
+    table = ProgressCSV(folder / "progress.csv", progress)
+    outputs: list[KVWriter] = [table]
+    with contextlib.suppress(
+        AssertionError
+    ):  # TensorBoard comes with the "report" extra; progress.csv has the same numbers
+        outputs.append(TensorBoardOutputFormat(str(folder / "tensorboard")))
+    if wandb:
+        outputs.append(WandbOutput(folder, config))
+    return Logger(str(folder), outputs), table

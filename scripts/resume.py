@@ -1,0 +1,72 @@
+"""``jepa-rl resume``: go on with a run as if it had never stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepa_rl.agent import JEPAAgent
+from jepa_rl.scripts.run_folder import RunFolder
+from jepa_rl.scripts.train import TrainArgs, execute
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeArgs:
+    """Go on with a run from its last checkpoint, up to its planned length or a new one.
+
+    Example: jepa-rl resume runs/first --total-timesteps 100000
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    total_timesteps: int | None = None
+    """Environment steps in total; by default what the run was started with."""
+    log_interval: int = 1_000
+    """As given to train."""
+    checkpoint_interval: int = 10_000
+    """As given to train."""
+    episodes: int = 200
+    """Held-out episodes of the final evaluation."""
+    wandb: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    device: str = "auto"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    args = tyro.cli(ResumeArgs, prog="jepa-rl resume", args=arguments)
+    run = RunFolder.open(args.run)
+    config = run.config()
+    total = args.total_timesteps or config.total_timesteps
+    if run.checkpoint.is_file():
+        agent = run.load_agent(env=True, device=args.device)
+    else:
+        # It was stopped before its first checkpoint: the same seed gives the same run.
+        agent = JEPAAgent(config.agent, config.factory(), seed=config.seed, device=args.device)
+    if agent.num_timesteps >= total and run.result.is_file():
+        raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")
+    if total != config.total_timesteps:
+        config = dataclasses.replace(config, total_timesteps=total)
+        run.write_config(config)
+    execute(
+        run,
+        agent,
+        TrainArgs(
+            preset=config.preset,
+            agent=config.agent,
+            seed=config.seed,
+            total_timesteps=total,
+            env_id=config.env_id,
+            log_interval=args.log_interval,
+            checkpoint_interval=args.checkpoint_interval,
+            episodes=args.episodes,
+            wandb=args.wandb,
+            quiet=args.quiet,
+            device=args.device,
+        ),
+    )

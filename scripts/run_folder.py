@@ -1,0 +1,103 @@
+"""A run's folder: what is in it, and how to get its agent and environment back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import gymnasium as gym
+
+from jepa_rl.agent import AgentConfig, CheckpointError, JEPAAgent
+from jepa_rl.agent.config import from_dict
+from jepa_rl.envs.make import make_env
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What defines a run; config.json holds it."""
+
+    preset: str
+    env_id: str
+    seed: int
+    total_timesteps: int
+    agent: AgentConfig
+    env: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
+
+    def factory(self, **changes: Any) -> Callable[[], gym.Env[Any, Any]]:
+        """A function that makes the run's environment, with ``changes`` to its keyword arguments."""
+        return functools.partial(make_env, self.env_id, self.env, **changes)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> Self:
+        """Start a run in a folder that must not exist or be empty."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"{path} exists; choose another --out, or go on with it: jepa-rl resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        run.write_config(config)
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """An existing run; FileNotFoundError where there is none."""
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise FileNotFoundError(f"{path} is not a run folder: it has no config.json")
+        return cls(path)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint" / "agent.zip"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.csv"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    def config(self) -> RunConfig:
+        data = json.loads((self.path / "config.json").read_text())
+        try:
+            fields = {entry.name for entry in dataclasses.fields(RunConfig)}
+            if set(data) != fields:
+                raise ValueError(f"expected the entries {sorted(fields)}, got {sorted(data)}")
+            return RunConfig(**{**data, "agent": from_dict(AgentConfig, data["agent"])})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.path / 'config.json'} is not a run's configuration: {error}") from error
+
+    def write_config(self, config: RunConfig) -> None:
+        write_json(self.path / "config.json", dataclasses.asdict(config))
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        write_json(self.result, result)
+
+    def load_agent(self, *, env: bool = False, device: str = "auto") -> JEPAAgent:
+        """The agent of the last checkpoint, with the run's environments if ``env``, so that it can go on learning."""
+        if not self.checkpoint.is_file():
+            raise CheckpointError(f"{self.path} has no checkpoint yet")
+        return JEPAAgent.load(self.checkpoint, env=self.config().factory() if env else None, device=device)
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write in one step: a crash leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(data, indent=2) + "\n")
+    partial.replace(path)

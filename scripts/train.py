@@ -1,0 +1,188 @@
+"""``jepa-rl train``: from a preset to a run folder with a trained agent and its measured result."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, preset
+from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
+from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
+from jepa_rl.scripts.logs import make_logger
+from jepa_rl.scripts.run_folder import RunConfig, RunFolder
+from jepa_rl.scripts.speed import measure_update
+from jepa_rl.world_model import diagnostics
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArgs:
+    """Train an agent and measure it with its final weights.
+
+    Every setting of the preset can be changed: --model.reward.weight 0.5, --planner.kind cem, --training.batch-size 32.
+    Keyword arguments of the environment are --env.NAME VALUE, as in --env.target 2.
+
+    Example: jepa-rl train counting --seed 1 --out runs/seed1
+    """
+
+    preset: tyro.conf.Positional[str]
+    """counting or default."""
+    agent: Annotated[AgentConfig, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder for the run; it must not exist. By default runs/PRESET-seedN."""
+    seed: int = 0
+    """Decides every random choice: the same seed gives the same run."""
+    total_timesteps: int
+    """Environment steps, over all parallel environments."""
+    env_id: str
+    """A registered Gymnasium environment."""
+    log_interval: int = 1_000
+    """Environment steps between two rows of progress.csv."""
+    checkpoint_interval: int = 10_000
+    """Environment steps between two checkpoints; a stopped run resumes from the last."""
+    episodes: int = 200
+    """Held-out episodes of the final evaluation."""
+    wandb: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Log to Weights & Biases as well (WANDB_MODE=offline needs no account)."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No progress bar and no closing table."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    rest, env_kwargs = split_env_options(arguments)
+    args = tyro.cli(TrainArgs, prog="jepa-rl train", args=rest, default=_defaults(rest))
+    if args.total_timesteps < 1:
+        raise ValueError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    config = RunConfig(
+        preset=args.preset,
+        env_id=args.env_id,
+        env=env_kwargs,
+        seed=args.seed,
+        total_timesteps=args.total_timesteps,
+        agent=args.agent,
+    )
+    # The agent comes first: a wrong option or environment must not leave a folder behind.
+    agent = JEPAAgent(args.agent, config.factory(), seed=args.seed, device=args.device)
+    run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
+    execute(run, agent, args)
+
+
+def _defaults(arguments: Sequence[str]) -> TrainArgs:
+    """The preset's settings, so that --help shows them and options change them."""
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    if name is None and not {"-h", "--help"} & set(arguments):
+        raise ValueError(f"the preset comes first: jepa-rl train PRESET [OPTIONS], with PRESET one of {', '.join(PRESETS)}")
+    chosen = preset(name) if name else PRESETS["default"]
+    return TrainArgs(
+        preset=name or tyro.MISSING,
+        agent=chosen.agent,
+        total_timesteps=chosen.total_timesteps,
+        env_id=chosen.env_id,
+    )
+
+
+def split_env_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take ``--env.NAME VALUE`` out of a command line; values are Python literals, or text where they are none."""
+    rest: list[str] = []
+    env_kwargs: dict[str, Any] = {}
+    pending = iter(arguments)
+    for argument in pending:
+        if not argument.startswith("--env."):
+            rest.append(argument)
+            continue
+        name, given, value = argument.removeprefix("--env.").partition("=")
+        if not given:
+            try:
+                value = next(pending)
+            except StopIteration:
+                raise ValueError(f"{argument} needs a value") from None
+        env_kwargs[name.replace("-", "_")] = _literal(value)
+    return rest, env_kwargs
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
+    """Train up to ``args.total_timesteps``, going on where ``agent`` is; then evaluate and write result.json."""
+    config = run.config()
+    logger, progress = make_logger(
+        run.path, agent.attachments.get("progress", []), dataclasses.asdict(config), wandb=args.wandb
+    )
+    agent.set_logger(logger)
+    checkpoint = CheckpointEvery(run.checkpoint, args.checkpoint_interval, progress)
+    callbacks = [CollapseMonitor(), *([] if args.quiet else [TrainingProgress(args.total_timesteps)]), checkpoint]
+    try:
+        agent.learn(
+            args.total_timesteps - agent.num_timesteps,
+            callback=callbacks,
+            log_interval=args.log_interval,
+            reset_num_timesteps=False,
+        )
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        checkpoint.save(agent)
+        raise type(error)(f"{error}\nthe run was saved at step {agent.num_timesteps}: jepa-rl resume {run.path}") from error
+    finally:
+        logger.close()
+    checkpoint.save(agent)
+    finish(run, agent, args)
+
+
+def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
+    """Evaluate the final weights on held-out seeds and write result.json."""
+    factory = run.config().factory()
+    found = evaluate_agent(agent, factory, episodes=args.episodes, seed=0)
+    held = heldout_latents(agent, factory, HELDOUT_IMAGES, seed=0)
+    if held is not None:
+        representation = representation_figures(held)
+    else:
+        stored = agent.replay.sample(1_000, 1, agent.streams.replay).observation[:, 0].numpy()
+        representation = {"effective_rank": diagnostics.effective_rank(agent.encode(stored))}
+    result = {
+        "preset": args.preset,
+        "env_id": args.env_id,
+        "env": run.config().env,
+        "seed": args.seed,
+        "env_steps": agent.num_timesteps,
+        "updates": agent._n_updates,
+        "wall_seconds": agent.wall_seconds,
+        "updates_per_second": agent._n_updates / agent.wall_seconds,
+        "peak_rss_mb": peak_rss_mb(),
+        **dataclasses.asdict(found),
+        **representation,
+        # The last act: it takes real gradient steps.
+        "update_over_bare": measure_update(agent).ratio,
+    }
+    run.write_result(result)
+    if not args.quiet:
+        rows = table(found) | {name.replace("_", " "): f"{value:.3f}" for name, value in representation.items()}
+        rows["training"] = (
+            f"{agent._n_updates} updates in {agent.wall_seconds:.0f} s, {agent.num_timesteps} environment steps"
+        )
+        rows["update"] = f"{result['update_over_bare']:.2f} x the bare forward and backward pass of its networks"
+        print("\n".join(f"{name:<16}  {value}" for name, value in rows.items()))
+        print(f"\nrun folder: {run.path}")
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from jepa_rl.world_model import diagnostics
+
+RNG = np.random.default_rng(0)
+LABEL = np.tile(np.arange(9), 60)
+CENTRES = 10 * np.eye(9, 16)
+
+
+def test_rank_of_isotropic_noise_is_nearly_full_and_of_one_direction_is_one():
+    assert diagnostics.effective_rank(RNG.normal(size=(5000, 8))) == pytest.approx(8, abs=0.05)
+    line = RNG.normal(size=(500, 1)) * np.ones((1, 8))
+    assert diagnostics.effective_rank(line) == pytest.approx(1)
+    assert diagnostics.rankme(line) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_single_point_has_effective_rank_zero_but_rankme_one():
+    point = np.full((100, 8), 3.0, np.float32)
+    assert diagnostics.effective_rank(point) == 0
+    assert diagnostics.rankme(point) == pytest.approx(1, abs=1e-4)
+
+
+def test_heldout_accuracy_of_noise_is_chance_although_in_sample_it_would_be_high():
+    noise, label = RNG.normal(size=(256, 256)), RNG.integers(9, size=256)
+    classes, centre = diagnostics.centroids(noise, label)
+    in_sample = (classes[((noise[:, None] - centre) ** 2).sum(-1).argmin(1)] == label).mean()
+    assert in_sample > 0.9
+    assert diagnostics.heldout_accuracy(noise, label) < 0.25
+
+
+def test_separated_clusters_are_recovered():
+    latent = CENTRES[LABEL] + 0.1 * RNG.normal(size=(len(LABEL), 16))
+    assert diagnostics.heldout_accuracy(latent, LABEL) == 1
+    assert diagnostics.cluster_agreement(latent, LABEL, 9) == pytest.approx(1)
+
+
+def test_merging_two_of_nine_classes_costs_about_half_of_each():
+    merged = np.where(LABEL == 8, 7, LABEL)
+    latent = CENTRES[merged] + 0.1 * RNG.normal(size=(len(LABEL), 16))
+    assert diagnostics.heldout_accuracy(latent, LABEL) == pytest.approx(8 / 9, abs=0.04)
+    assert diagnostics.separation(latent, LABEL) < 0.2
+
+
+def test_separation_is_the_smallest_distance_over_the_mean_radius():
+    latent = np.array([[0.0, 1.0], [0.0, -1.0], [6.0, 1.0], [6.0, -1.0], [20.0, 1.0], [20.0, -1.0]])
+    assert diagnostics.separation(latent, np.array([0, 0, 1, 1, 2, 2])) == pytest.approx(6)
+
+
+def test_mean_pairwise_distance_of_two_points_is_their_distance():
+    assert diagnostics.mean_pairwise_distance(np.array([[0.0, 0.0], [3.0, 4.0]])) == pytest.approx(5)
+
+
+def test_normalised_dynamics_loss_divides_by_the_variance():
+    latent = np.array([[-1.0, -3.0], [1.0, 3.0]])
+    assert diagnostics.collapse_statistics(latent, 2.5).normalized_dynamics_loss == pytest.approx(0.5)
+    assert diagnostics.collapse_statistics(np.ones((4, 2)), 2.5).normalized_dynamics_loss == np.inf

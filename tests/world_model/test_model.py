@@ -1,0 +1,180 @@
+import dataclasses
+
+import pytest
+import torch
+
+from jepa_rl.world_model import (
+    AuxiliaryConfig,
+    Batch,
+    EncoderConfig,
+    ModelConfig,
+    ObservationSpec,
+    RewardConfig,
+    TerminationConfig,
+    ValueConfig,
+    build_world_model,
+)
+from jepa_rl.world_model.dynamics import ActionEncoder
+from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, OneHotEncoder, normalize_contrast
+from jepa_rl.world_model.target import ema_update, frozen_copy
+
+VECTOR = ObservationSpec(kind="vector", shape=(5,))
+
+
+def build(config: ModelConfig, observation=VECTOR, action_counts=(3,), box_size=0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return build_world_model(
+        config, observation=observation, action_counts=action_counts, box_size=box_size, generator=generator
+    )
+
+
+def test_the_generator_decides_every_weight_and_the_global_one_is_left_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second, other = build(ModelConfig()), build(ModelConfig()), build(ModelConfig(), seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(first.dynamics.net[0].weight, other.dynamics.net[0].weight)
+
+
+def test_rollout_repeats_the_one_step_prediction():
+    model = build(ModelConfig(latent_dim=8))
+    latent, action = torch.randn(4, 8), torch.randint(3, (4, 2))
+    imagined = model.rollout(latent, action)
+    assert torch.equal(imagined[:, 1], model.predict(model.predict(latent, action[:, 0]), action[:, 1]))
+
+
+def test_a_transition_reward_depends_on_the_action_and_an_observation_reward_on_the_latent_reached():
+    latent, action = torch.randn(1, 8).expand(3, 8), torch.arange(3)
+    model = build(ModelConfig(latent_dim=8))
+    assert len(set(model.step(latent, action)[1].tolist())) == 3
+    model = build(ModelConfig(latent_dim=8, reward=RewardConfig(input="observation")))
+    following, reward, _ = model.step(latent, action)
+    assert torch.equal(reward, model.heads["reward"](following).squeeze(1))
+
+
+def test_heads_that_are_off_leave_zero_reward_full_continuation_and_zero_value():
+    off = ModelConfig(latent_dim=8, reward=RewardConfig(weight=0), termination=TerminationConfig(weight=0))
+    model = build(off)
+    _, reward, continuation = model.step(torch.randn(4, 8), torch.zeros(4, dtype=torch.long))
+    assert reward.tolist() == [0] * 4
+    assert continuation.tolist() == [1] * 4
+    assert model.value(torch.randn(4, 8)).tolist() == [0] * 4
+    assert len(model.heads) == 0
+
+
+def test_the_state_value_is_the_best_action_value():
+    model = build(ModelConfig(latent_dim=8, value=ValueConfig(weight=1.0)))
+    latent = torch.randn(4, 8)
+    each = [model.action_value_logits(latent, torch.full((4,), a)).squeeze(1) for a in range(3)]
+    assert torch.equal(model.value(latent), torch.stack(each).amax(0))
+
+
+@pytest.mark.parametrize(("counts", "box"), [((3, 4), 0), ((), 2), ((9, 9, 9), 0)])
+def test_values_exist_for_multi_discrete_and_box_actions(counts, box):
+    model = build(ModelConfig(latent_dim=8, value=ValueConfig(weight=1.0)), action_counts=counts, box_size=box)
+    latent = torch.randn(4, 8)
+    best = model.value(latent)
+    action = torch.zeros(4, 2) if box else torch.zeros(4, len(counts), dtype=torch.long)
+    assert best.shape == (4,)
+    # The zero action is always among the candidates that the maximum runs over, but for Sobol points of large spaces.
+    if counts != (9, 9, 9):
+        assert (best >= model.action_value_logits(latent, action).squeeze(1) - 1e-6).all()
+
+
+def test_actions_are_one_hot_per_dimension():
+    encode = ActionEncoder(counts=(2, 3))
+    assert encode(torch.tensor([[1, 0], [0, 2]])).tolist() == [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1]]
+    with pytest.raises(ValueError, match="either discrete or continuous"):
+        ActionEncoder()
+
+
+def test_one_hot_observations_respect_their_start():
+    encoder = OneHotEncoder(counts=(2, 3), starts=(5, -1), hidden=(), latent_dim=5)
+    with torch.no_grad():
+        encoder.net.net[0].weight.copy_(torch.eye(5))
+        encoder.net.net[0].bias.zero_()
+    assert encoder(torch.tensor([[6, -1], [5, 1]])).tolist() == [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("contrast", ["max", "standard"])
+def test_contrast_normalisation_makes_dim_and_bright_images_alike(contrast):
+    image = torch.zeros(1, 3, 8, 8)
+    image[:, :, 2:4, 2:4] = 1.0
+    bright, dim = normalize_contrast(image, contrast), normalize_contrast(0.5 * image, contrast)
+    assert (bright - dim).abs().max() < 0.15 * bright.abs().max()
+    assert (image - 0.5 * image).abs().max() == 0.5
+    assert torch.equal(normalize_contrast(image, "none"), image)
+    assert torch.isfinite(normalize_contrast(torch.zeros(1, 3, 8, 8), contrast)).all()
+
+
+def test_images_may_have_their_channels_first_or_last():
+    settings = {"convolutions": ((4, 4, 4, 0),), "contrast": "none", "latent_dim": 6}
+    last, first = ImageEncoder(shape=(16, 12, 3), **settings), ImageEncoder(shape=(3, 16, 12), **settings)
+    first.load_state_dict(last.state_dict())
+    image = torch.randint(256, (2, 16, 12, 3), dtype=torch.uint8)
+    assert torch.allclose(last(image), first(image.permute(0, 3, 1, 2).contiguous()), atol=1e-6)
+
+
+def test_convolutions_that_eat_the_whole_image_are_refused():
+    with pytest.raises(ValueError, match="shrink an image of shape"):
+        ImageEncoder(shape=(16, 16, 3), convolutions=((4, 8, 8, 0), (4, 3, 1, 0)), contrast="none", latent_dim=4)
+
+
+def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols():
+    encoder = GridEncoder(shape=(7, 7, 4), vocabulary=11, embedding=8, latent_dim=6)
+    grid = torch.zeros(1, 7, 7, 4, dtype=torch.uint8)
+    other = grid.clone()
+    grid[0, 3, 3, 0], other[0, 3, 3, 1] = 5, 5
+    assert not torch.allclose(encoder(grid), encoder(other))
+    grid[0, 0, 0, 2] = 11
+    with pytest.raises(ValueError, match="holds symbol 11"):
+        encoder(grid)
+
+
+def test_ema_moves_the_stated_share_and_copies_buffers():
+    online, target = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    with torch.no_grad():
+        online.weight.fill_(3.0)
+        online.running_mean.fill_(7.0)
+    copy = frozen_copy(target)
+    ema_update(copy, online, 0.25)
+    assert copy.weight.tolist() == [1.5, 1.5]
+    assert copy.running_mean.tolist() == [7.0, 7.0]
+    assert not copy.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"latent_dim": 0}, "model.latent_dim must be at least 1, got 0"),
+        ({"ema_rate": 0.0}, r"model.ema_rate must be in \(0, 1\]"),
+        ({"value": ValueConfig(trace=1.5)}, "model.value.trace"),
+        ({"reward": RewardConfig(weight=-1.0)}, "model.reward.weight must be at least 0, got -1.0"),
+        ({"encoder": EncoderConfig(convolutions=())}, "model.encoder.convolutions"),
+    ],
+)
+def test_a_model_config_out_of_range_says_which_option_and_what_came(change, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**change)
+
+
+def test_a_batch_whose_parts_disagree_in_time_is_refused():
+    fields = {
+        "observation": torch.zeros(2, 4, 5),
+        "action": torch.zeros(2, 3, dtype=torch.long),
+        "reward": torch.zeros(2, 3),
+        "terminated": torch.zeros(2, 3, dtype=torch.bool),
+        "alive": torch.ones(2, 3, dtype=torch.bool),
+        "label": torch.zeros(2, 4),
+        "labelled": torch.ones(2, 4, dtype=torch.bool),
+    }
+    Batch(**fields)
+    with pytest.raises(ValueError, match=r"Batch.observation must begin with shape \(2, 4\), got \(2, 3\)"):
+        Batch(**{**fields, "observation": torch.zeros(2, 3, 5)})
+
+
+def test_every_auxiliary_task_is_configured_alike():
+    shared = {field.name for field in dataclasses.fields(AuxiliaryConfig)}
+    for name in ("reward", "value", "termination", "random"):
+        assert shared <= {field.name for field in dataclasses.fields(getattr(ModelConfig(), name))}

@@ -1,0 +1,187 @@
+"""Which loss trains which part, and that every term is what it says."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jepa_rl.world_model import (
+    Batch,
+    DynamicsConfig,
+    ModelConfig,
+    ObservationSpec,
+    RandomTargetConfig,
+    RegularizerConfig,
+    RewardConfig,
+    TerminationConfig,
+    ValueConfig,
+    build_world_model,
+    loss_terms,
+    loss_weights,
+)
+from jepa_rl.world_model.target import frozen_copy
+
+OFF = ModelConfig(
+    latent_dim=8,
+    dynamics=DynamicsConfig(weight=0),
+    reward=RewardConfig(weight=0),
+    termination=TerminationConfig(weight=0),
+    imagined_heads=False,
+)
+TASKS = {
+    "dynamics": DynamicsConfig(weight=1.0),
+    "reward": RewardConfig(weight=1.0),
+    "value": ValueConfig(weight=1.0),
+    "termination": TerminationConfig(weight=1.0),
+    "random": RandomTargetConfig(weight=1.0, size=6),
+}
+
+
+def a_batch(size=16, transitions=3) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    terminated = torch.zeros(size, transitions, dtype=torch.bool)
+    terminated[::4, 1] = True
+    alive = torch.ones(size, transitions, dtype=torch.bool)
+    alive[::4, 2:] = False
+    label = torch.randn(size, transitions + 1, generator=generator)
+    return Batch(
+        observation=torch.randn(size, transitions + 1, 5, generator=generator),
+        action=torch.randint(3, (size, transitions), generator=generator),
+        reward=label[:, 1:],
+        terminated=terminated,
+        alive=alive,
+        label=label,
+        labelled=torch.cat([torch.zeros(size, 1, dtype=torch.bool), alive], dim=1),
+    )
+
+
+def make(config: ModelConfig):
+    model = build_world_model(
+        config,
+        observation=ObservationSpec(kind="vector", shape=(5,)),
+        action_counts=(3,),
+        box_size=0,
+        generator=torch.Generator().manual_seed(1),
+    )
+    return model, frozen_copy(model)
+
+
+def terms_of(config: ModelConfig, batch: Batch | None = None, model=None):
+    made, ema = make(config)
+    model = model or made
+    generator = torch.Generator().manual_seed(2)
+    return model, loss_terms(model, ema, batch or a_batch(), config, discount=0.9, generator=generator)
+
+
+def trains(module: torch.nn.Module) -> bool:
+    return any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("imagined", [False, True])
+@pytest.mark.parametrize("open_gate", [False, True])
+@pytest.mark.parametrize("name", TASKS)
+def test_each_loss_trains_the_encoder_exactly_when_its_gate_is_open(name, open_gate, imagined):
+    task = dataclasses.replace(TASKS[name], trains_encoder=open_gate)
+    model, terms = terms_of(dataclasses.replace(OFF, imagined_heads=imagined, **{name: task}))
+    terms[name].backward()
+    assert trains(model.encoder) == open_gate
+    assert trains(model.dynamics if name == "dynamics" else model.heads[name])
+    if name == "random":
+        assert not trains(model.heads["random_target"])
+
+
+def test_a_closed_dynamics_gate_keeps_the_encoder_from_imagined_latents_too():
+    closed = DynamicsConfig(weight=1.0, trains_encoder=False)
+    config = dataclasses.replace(
+        OFF, dynamics=closed, reward=RewardConfig(weight=1.0, trains_encoder=False), imagined_heads=True
+    )
+    model, terms = terms_of(config)
+    sum(terms.values()).backward()
+    assert not trains(model.encoder)
+    assert trains(model.dynamics)
+
+
+@pytest.mark.parametrize(("target", "branches"), [("same", 2), ("stop", 1), ("ema", 1)])
+def test_the_target_branch_of_l_dyn_is_trained_only_when_it_is_the_same(target, branches):
+    """With T constant, only the branch E(o') can pull on the encoder."""
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, target=target))
+    model, _ = make(config)
+    for parameter in model.dynamics.parameters():
+        torch.nn.init.zeros_(parameter)
+    _, terms = terms_of(config, model=model)
+    terms["dynamics"].backward()
+    assert trains(model.encoder) == (branches == 2)
+
+
+def test_a_perfect_model_has_zero_dynamics_loss_and_a_known_error_its_square():
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0))
+    model, _ = make(config)
+    for parameter in (*model.dynamics.parameters(), *model.encoder.parameters()):
+        torch.nn.init.zeros_(parameter)
+    assert terms_of(config, model=model)[1]["dynamics"] == 0
+    torch.nn.init.constant_(model.dynamics.net[3].bias, 0.5)
+    assert terms_of(config, model=model)[1]["dynamics"] == 0.25
+
+
+def test_the_scale_free_loss_does_not_change_when_every_latent_is_scaled():
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, scale_free=True))
+    model, _ = make(config)
+    torch.nn.init.zeros_(model.dynamics.net[3].weight)
+    torch.nn.init.zeros_(model.dynamics.net[3].bias)
+    with torch.no_grad():
+        model.encoder.net[-1].weight.mul_(10)
+        model.encoder.net[-1].bias.mul_(10)
+        before = terms_of(config, model=model)[1]["dynamics"]
+        model.encoder.net[-1].weight.mul_(3)
+        model.encoder.net[-1].bias.mul_(3)
+        after = terms_of(config, model=model)[1]["dynamics"]
+    assert after.item() == pytest.approx(before.item(), rel=1e-3)
+
+
+def test_nothing_after_the_end_of_an_episode_enters_any_loss():
+    config = dataclasses.replace(OFF, imagined_heads=True, regularizer=RegularizerConfig(variance=1.0), **TASKS)
+    batch = a_batch()
+    poisoned = {name: getattr(batch, name).clone() for name in Batch.__slots__}
+    poisoned["observation"][::4, 3] = 1e3
+    poisoned["reward"][::4, 2] = 1e3
+    poisoned["action"][::4, 2] = 2
+    clean, dirty = terms_of(config, batch)[1], terms_of(config, Batch(**poisoned))[1]
+    assert {name: term.item() for name, term in clean.items()} == pytest.approx(
+        {name: term.item() for name, term in dirty.items()}
+    )
+
+
+def test_unlabelled_observations_do_not_train_the_observation_reward():
+    config = dataclasses.replace(OFF, reward=RewardConfig(weight=1.0, input="observation"))
+    batch = a_batch()
+    changed = dataclasses.replace(batch, label=torch.where(batch.labelled, batch.label, 99.0))
+    assert terms_of(config, batch)[1]["reward"] == terms_of(config, changed)[1]["reward"]
+    relabelled = dataclasses.replace(batch, labelled=torch.ones_like(batch.labelled))
+    assert terms_of(config, batch)[1]["reward"] != terms_of(config, relabelled)[1]["reward"]
+
+
+def test_termination_is_learned_on_the_observation_that_was_reached():
+    config = dataclasses.replace(OFF, termination=TerminationConfig(weight=1.0))
+    model, _ = make(config)
+    batch = a_batch()
+    model.heads["termination"] = torch.nn.Linear(8, 1)
+    reached = model.encode(batch.observation[:, 1:].flatten(0, 1)).unflatten(0, (16, 3))
+    logits = model.heads["termination"](reached).squeeze(-1)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[batch.alive], batch.terminated.float()[batch.alive]
+    )
+    assert terms_of(config, batch, model)[1]["termination"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_terms_are_exactly_those_with_a_weight():
+    config = dataclasses.replace(
+        OFF, regularizer=RegularizerConfig(covariance=0.1, sigreg=0.2, sigreg_directions=8), **TASKS
+    )
+    assert set(terms_of(config)[1]) == set(loss_weights(config)) == {*TASKS, "covariance", "sigreg"}
+
+
+def test_a_loss_that_is_not_finite_is_named():
+    batch = a_batch()
+    broken = dataclasses.replace(batch, reward=torch.full_like(batch.reward, torch.inf))
+    with pytest.raises(FloatingPointError, match="'reward'"):
+        terms_of(dataclasses.replace(OFF, reward=RewardConfig(weight=1.0)), broken)

@@ -1,0 +1,51 @@
+"""What the world model learns from: sub-trajectories with one stated time alignment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Sub-trajectories from replay. B = batch, T = transitions; time runs along dim 1.
+
+    ``action[:, t]`` was taken at ``observation[:, t]`` and led to ``observation[:, t + 1]``, which paid ``reward[:, t]``.
+    After an episode's last transition the window repeats its last observation and ``alive`` is False; nothing of the next
+    episode enters. The first transition is always alive.
+
+    ``label`` is p(o), the auxiliary value of each *observation* (arXiv:2509.12249): the reward that arriving there paid,
+    or what the environment said of it in ``info["auxiliary"]``. The first observation of an episode may have none.
+    """
+
+    observation: Tensor  # [B, T + 1, *observation_shape], in the dtype of the environment
+    action: Tensor  # [B, T] int64 for Discrete, [B, T, A] int64 for MultiDiscrete, [B, T, A] float32 in [-1, 1] for Box
+    reward: Tensor  # [B, T] float32, environment units, not scaled
+    terminated: Tensor  # [B, T] bool; a time limit is not a termination
+    alive: Tensor  # [B, T] bool; False after the episode's last transition
+    label: Tensor  # [B, T + 1] float32, environment units; 0 where not labelled
+    labelled: Tensor  # [B, T + 1] bool
+
+    def __post_init__(self) -> None:
+        batch_size, transitions = self.alive.shape
+        for name, steps in (
+            ("observation", transitions + 1),
+            ("action", transitions),
+            ("reward", transitions),
+            ("terminated", transitions),
+            ("label", transitions + 1),
+            ("labelled", transitions + 1),
+        ):
+            shape = tuple(getattr(self, name).shape[:2])
+            if shape != (batch_size, steps):
+                raise ValueError(f"Batch.{name} must begin with shape {(batch_size, steps)}, got {shape}")
+
+    @property
+    def valid(self) -> Tensor:
+        """bool[B, T + 1]: which observations belong to the episode; the first always does."""
+        return torch.cat([torch.ones_like(self.alive[:, :1]), self.alive], dim=1)
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{name: getattr(self, name).to(device) for name in self.__slots__})

@@ -1,0 +1,159 @@
+"""What a world model is made of and which loss trains which part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+EncoderKind = Literal["auto", "vector", "image", "grid"]
+Contrast = Literal["none", "max", "standard"]
+Target = Literal["same", "stop", "ema"]
+Likelihood = Literal["gaussian", "bernoulli", "two_hot"]
+RewardInput = Literal["observation", "transition"]
+RandomTargetKind = Literal["linear", "network"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The encoder E: observation -> latent."""
+
+    kind: EncoderKind = "auto"
+    """auto: image for uint8 pixels, vector for other Box, Discrete and MultiDiscrete spaces; grid must be asked for."""
+    hidden: tuple[int, ...] = (256,)
+    """Widths of the hidden layers of the vector encoder."""
+    convolutions: tuple[tuple[int, int, int, int], ...] = ((32, 4, 4, 0), (64, 3, 2, 1), (64, 3, 1, 1))
+    """(channels, kernel, stride, padding) of each layer of the image encoder, in pixels."""
+    contrast: Contrast = "none"
+    """Per-image contrast normalisation: divide by the image's maximum (max), or subtract its mean and divide by its
+    standard deviation (standard), so that a dim object counts as much as a bright one."""
+    embedding: int = 32
+    """Width of the summed symbol embeddings of the grid encoder."""
+    vocabulary: int = 16
+    """Symbols of the grid encoder run from 0 to vocabulary - 1 in each plane."""
+    layer_norm: bool = False
+    """Normalise the latent. Off where collapse is the subject: it freezes a collapse in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsConfig:
+    """The latent dynamics T: (latent, action) -> next latent, and its loss L_dyn."""
+
+    weight: float = 1.0
+    """Weight of L_dyn; 0 switches it off (T is then not trained)."""
+    trains_encoder: bool = True
+    """Whether the gradient of L_dyn reaches the encoder."""
+    target: Target = "same"
+    """The branch E(o') of L_dyn: trained too (same; arXiv:2509.12249), stop-gradient (stop), or an EMA copy of E (ema)."""
+    scale_free: bool = False
+    """Train on L_dyn divided by the variance of the latents, 1 - R^2: the plain loss has no scale anchor, so shrinking
+    every latent lowers it, and early in training that outruns a rare auxiliary signal."""
+    hidden: int = 512
+    """Width of the hidden layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliaryConfig:
+    """One auxiliary task: a head on the latent, its loss, and whether that loss trains the encoder."""
+
+    weight: float = 0.0
+    """Weight c_p of this task's loss; 0 switches the head off."""
+    trains_encoder: bool = True
+    """Whether the gradient of this task reaches the encoder."""
+    hidden: int = 256
+    """Width of the head's hidden layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(AuxiliaryConfig):
+    """The reward: of the observation, P(z) = p(o), or of the transition, R(z, a)."""
+
+    weight: float = 1.0
+    input: RewardInput = "transition"
+    """observation: the head reads the latent of the observation that paid (arXiv:2509.12249's p); transition: (z, a)."""
+    likelihood: Likelihood = "gaussian"
+    """gaussian: squared error; bernoulli: cross-entropy of a reward in [0, 1]; two_hot: 101 bins of symlog(reward)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueConfig(AuxiliaryConfig):
+    """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of the model."""
+
+    likelihood: Likelihood = "gaussian"
+    """As for the reward; bernoulli needs returns in [0, 1]."""
+    trace: float = 1.0
+    """lambda: 0 bootstraps after one step, 1 at the end of the training window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TerminationConfig(AuxiliaryConfig):
+    """The probability that the transition into an observation terminated the episode (a time limit does not)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomTargetConfig(AuxiliaryConfig):
+    """A frozen random function of the observation as the auxiliary target."""
+
+    kind: RandomTargetKind = "linear"
+    size: int = 256
+    """Number of random outputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizerConfig:
+    """Optional regularisers of the encoded latents; 0 switches one off."""
+
+    variance: float = 0.0
+    """Weight of VICReg's variance hinge (arXiv:2105.04906)."""
+    covariance: float = 0.0
+    """Weight of VICReg's covariance penalty."""
+    sigreg: float = 0.0
+    """Weight of SIGReg, the distance of random projections from a standard Gaussian (arXiv:2511.08544)."""
+    sigreg_directions: int = 1024
+    """Random unit directions drawn per update."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The whole world model."""
+
+    latent_dim: int = 128
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    value: ValueConfig = field(default_factory=ValueConfig)
+    termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
+    random: RandomTargetConfig = field(default_factory=RandomTargetConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    imagined_heads: bool = True
+    """Train the heads on the K-step imagined latents as well as on the encoded ones."""
+    ema_rate: float = 0.01
+    """Share of the online weights that enters the EMA copy at each update."""
+
+    def __post_init__(self) -> None:
+        _require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
+        _require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
+        _require(0 <= self.value.trace <= 1, "model.value.trace", "in [0, 1]", self.value.trace)
+        _require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
+        _require(bool(self.encoder.convolutions), "model.encoder.convolutions", "at least one layer", "none")
+        weights = {
+            "dynamics.weight": self.dynamics.weight,
+            "reward.weight": self.reward.weight,
+            "value.weight": self.value.weight,
+            "termination.weight": self.termination.weight,
+            "random.weight": self.random.weight,
+            "regularizer.variance": self.regularizer.variance,
+            "regularizer.covariance": self.regularizer.covariance,
+            "regularizer.sigreg": self.regularizer.sigreg,
+        }
+        for name, weight in weights.items():
+            _require(weight >= 0, f"model.{name}", "at least 0", weight)
+
+    @property
+    def needs_ema(self) -> bool:
+        """Whether training uses an EMA copy of the model."""
+        return self.dynamics.target == "ema" or self.value.weight > 0
+
+
+def _require(holds: bool, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {expected}, got {got}")

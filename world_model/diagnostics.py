@@ -1,0 +1,100 @@
+"""What a set of latents keeps: rank, spread, and held-out agreement with known classes. Plain numpy, latents [N, D]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+RANK_FLOOR = 1e-7
+
+
+def rankme(latent: np.ndarray) -> float:
+    """RankMe (arXiv:2210.02885): exp of the entropy of the normalised singular values. Between 1 and min(N, D)."""
+    singular = np.linalg.svd(latent.astype(np.float64), compute_uv=False)
+    share = singular / max(singular.sum(), np.finfo(np.float64).tiny) + RANK_FLOOR
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def effective_rank(latent: np.ndarray) -> float:
+    """The same entropy on centred latents (Roy & Vetterli 2007): how many directions the *differences* span.
+
+    A representation that maps everything to one point has 0 of them, not RankMe's 1.
+    """
+    centred = latent.astype(np.float64) - latent.mean(0, dtype=np.float64)
+    singular = np.linalg.svd(centred, compute_uv=False)
+    total = singular.sum()
+    if total <= RANK_FLOOR * max(1.0, float(np.abs(latent).max())) * len(latent):
+        return 0.0
+    share = singular[singular > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def mean_pairwise_distance(latent: np.ndarray) -> float:
+    """Mean Euclidean distance between different rows; at most the first 512 rows enter."""
+    rows = latent[:512].astype(np.float64)
+    squared = (rows**2).sum(1)
+    distance = np.sqrt(np.clip(squared[:, None] + squared - 2 * rows @ rows.T, 0, None))
+    return float(distance.sum() / (len(rows) * (len(rows) - 1)))
+
+
+def centroids(latent: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes that occur, int[C], and their mean latents [C, D]."""
+    classes = np.unique(label)
+    return classes, np.stack([latent[label == kind].mean(0) for kind in classes])
+
+
+def heldout_accuracy(latent: np.ndarray, label: np.ndarray) -> float:
+    """Nearest-centroid accuracy with the centroids from one half and the other half classified, both ways, averaged.
+
+    Centroids from the very rows that they classify reward dimension, not structure: pure noise then scores 0.92 with 256
+    dimensions and nine classes.
+    """
+    half = len(latent) // 2
+    first, second = slice(None, half), slice(half, None)
+    scores = []
+    for fit, test in ((first, second), (second, first)):
+        classes, centre = centroids(latent[fit], label[fit])
+        distance = ((latent[test, None] - centre) ** 2).sum(-1)
+        scores.append((classes[distance.argmin(1)] == label[test]).mean())
+    return float(np.mean(scores))
+
+
+def cluster_agreement(latent: np.ndarray, label: np.ndarray, clusters: int, seed: int = 0) -> float:
+    """Adjusted Rand index between the labels and k-means clusters, found without the labels."""
+    found = KMeans(clusters, n_init=10, random_state=seed).fit_predict(latent)
+    return float(adjusted_rand_score(label, found))
+
+
+def separation(latent: np.ndarray, label: np.ndarray) -> float:
+    """The smallest distance between two class centroids over the mean cluster radius (mean distance to the centroid)."""
+    classes, centre = centroids(latent, label)
+    radius = np.mean(
+        [np.linalg.norm(latent[label == kind] - c, axis=1).mean() for kind, c in zip(classes, centre, strict=True)]
+    )
+    distance = np.linalg.norm(centre[:, None] - centre, axis=-1)
+    np.fill_diagonal(distance, np.inf)
+    return float(distance.min() / max(radius, np.finfo(np.float64).tiny))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollapseStatistics:
+    """How far a set of latents is from collapse."""
+
+    effective_rank: float
+    variance: float  # mean over dimensions
+    pairwise_distance: float
+    normalized_dynamics_loss: float  # one-step L_dyn over the variance; 1 = no better than predicting the mean
+
+
+def collapse_statistics(latent: np.ndarray, dynamics_loss: float) -> CollapseStatistics:
+    """Statistics of latents [N, D]; ``dynamics_loss`` is the plain one-step L_dyn on the same data."""
+    variance = float(latent.var(0, dtype=np.float64).mean())
+    return CollapseStatistics(
+        effective_rank=effective_rank(latent),
+        variance=variance,
+        pairwise_distance=mean_pairwise_distance(latent),
+        normalized_dynamics_loss=dynamics_loss / variance if variance > 0 else float("inf"),
+    )

@@ -1,0 +1,118 @@
+"""Encoders E: observation -> latent, for vectors, images and grids of symbols. Each maps [N, *shape] to [N, latent_dim]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from jepa_rl.world_model.config import Contrast
+
+
+class VectorEncoder(nn.Module):
+    """Multi-layer perceptron over the flattened observation."""
+
+    def __init__(self, *, size: int, hidden: Sequence[int], latent_dim: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(size, width), nn.LayerNorm(width), nn.SiLU()]
+            size = width
+        self.net = nn.Sequential(*layers, nn.Linear(size, latent_dim))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.net(observation.flatten(1).float())
+
+
+class OneHotEncoder(nn.Module):
+    """Discrete and MultiDiscrete observations: one-hot per dimension, then a perceptron."""
+
+    def __init__(self, *, counts: Sequence[int], starts: Sequence[int], hidden: Sequence[int], latent_dim: int) -> None:
+        super().__init__()
+        offset = torch.tensor([0, *counts[:-1]]).cumsum(0) - torch.tensor(starts)
+        self.register_buffer("offset", offset, persistent=False)
+        self.offset: Tensor
+        self.size = sum(counts)
+        self.net = VectorEncoder(size=self.size, hidden=hidden, latent_dim=latent_dim)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        index = observation.reshape(len(observation), -1).long() + self.offset
+        one_hot = torch.zeros(len(observation), self.size, device=observation.device)
+        return self.net(one_hot.scatter_(1, index, 1.0))
+
+
+def normalize_contrast(image: Tensor, contrast: Contrast) -> Tensor:
+    """Per-image contrast normalisation of float images [N, C, H, W] in [0, 1]; see ``EncoderConfig.contrast``."""
+    # A twentieth of the pixel range keeps an empty image at zero instead of blowing up its noise.
+    if contrast == "max":
+        return image / (image.amax((1, 2, 3), keepdim=True) + 0.05)
+    if contrast == "standard":
+        deviation, mean = torch.std_mean(image, (1, 2, 3), correction=0, keepdim=True)
+        return (image - mean) / (deviation + 0.05)
+    return image
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions and one linear layer, without normalisation layers, over uint8 images [N, H, W, C] or [N, C, H, W]."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        convolutions: Sequence[tuple[int, int, int, int]],
+        contrast: Contrast,
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        # The colour axis is the short one; stored images are channels-last unless a wrapper transposed them.
+        self.channels_first = shape[0] < shape[2]
+        channels, height, width = shape if self.channels_first else (shape[2], shape[0], shape[1])
+        self.contrast: Contrast = contrast
+        layers: list[nn.Module] = []
+        for out_channels, kernel, stride, padding in convolutions:
+            height, width = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+            if min(height, width) < 1:
+                raise ValueError(
+                    f"model.encoder.convolutions {tuple(convolutions)} shrink an image of shape {tuple(shape)} to nothing"
+                )
+            layers += [nn.Conv2d(channels, out_channels, kernel, stride, padding), nn.ReLU()]
+            channels = out_channels
+        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, latent_dim))
+        for name, parameter in self.net.named_parameters():
+            # torch's default shrinks sparse images layer by layer, and the rare auxiliary signal with them.
+            if name.endswith("weight"):
+                nn.init.orthogonal_(parameter, gain=2**0.5)
+            else:
+                nn.init.zeros_(parameter)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's overloads
+
+    def forward(self, observation: Tensor) -> Tensor:
+        image = observation if self.channels_first else observation.permute(0, 3, 1, 2)
+        return self.net(normalize_contrast(image.float() / 255, self.contrast))
+
+
+class GridEncoder(nn.Module):
+    """Grids of symbols, uint8 [N, H, W, planes], as MiniGrid's view: summed embeddings, convolutions, a linear layer."""
+
+    def __init__(self, *, shape: Sequence[int], vocabulary: int, embedding: int, latent_dim: int) -> None:
+        super().__init__()
+        height, width, planes = shape
+        self.vocabulary = vocabulary
+        self.symbols = nn.Embedding(planes * vocabulary, embedding)
+        self.register_buffer("offset", torch.arange(planes) * vocabulary, persistent=False)
+        self.offset: Tensor
+        self.net = nn.Sequential(
+            nn.Conv2d(embedding, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * height * width, latent_dim),
+        )
+
+    def forward(self, observation: Tensor) -> Tensor:
+        highest = int(observation.max())
+        if highest >= self.vocabulary:
+            raise ValueError(f"model.encoder.vocabulary is {self.vocabulary}, but the observation holds symbol {highest}")
+        return self.net(self.symbols(observation.long() + self.offset).sum(-2).permute(0, 3, 1, 2))

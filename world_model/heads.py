@@ -1,0 +1,126 @@
+"""Auxiliary heads on the latent: scalars with a likelihood, action values, and the frozen random target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jepa_rl.world_model.config import Likelihood, RandomTargetKind
+
+TWO_HOT_BINS = 101
+TWO_HOT_LIMIT = 10.0  # symlog units
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """One hidden layer; every head is of this form."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x) log(1 + |x|): the squashing of arXiv:2301.04104."""
+    return x.sign() * x.abs().log1p()
+
+
+def symexp(x: Tensor) -> Tensor:
+    """The inverse of ``symlog``."""
+    return x.sign() * x.abs().expm1()
+
+
+def two_hot(value: Tensor) -> Tensor:
+    """Spread symlog(value) [...] over its two nearest bins: [..., 101], rows sum to 1."""
+    position = (
+        (symlog(value).clamp(-TWO_HOT_LIMIT, TWO_HOT_LIMIT) + TWO_HOT_LIMIT) / (2 * TWO_HOT_LIMIT) * (TWO_HOT_BINS - 1)
+    )
+    below = position.floor().clamp(max=TWO_HOT_BINS - 2)
+    share = (position - below).unsqueeze(-1)
+    index = below.long().unsqueeze(-1)
+    spread = torch.zeros(*value.shape, TWO_HOT_BINS, device=value.device)
+    return spread.scatter(-1, index, 1 - share).scatter(-1, index + 1, share)
+
+
+def outputs_of(likelihood: Likelihood) -> int:
+    """How many network outputs describe one scalar."""
+    return TWO_HOT_BINS if likelihood == "two_hot" else 1
+
+
+def expectation(logits: Tensor, likelihood: Likelihood) -> Tensor:
+    """The scalar that outputs [..., k] stand for, [...]."""
+    if likelihood == "gaussian":
+        return logits.squeeze(-1)
+    if likelihood == "bernoulli":
+        return logits.squeeze(-1).sigmoid()
+    bins = torch.linspace(-TWO_HOT_LIMIT, TWO_HOT_LIMIT, TWO_HOT_BINS, device=logits.device)
+    return symexp(logits.softmax(-1) @ bins)
+
+
+def negative_log_likelihood(logits: Tensor, target: Tensor, likelihood: Likelihood) -> Tensor:
+    """The loss of each prediction, [...]: squared error, binary cross-entropy, or cross-entropy over symlog bins."""
+    if likelihood == "gaussian":
+        return (logits.squeeze(-1) - target).square()
+    if likelihood == "bernoulli":
+        return functional.binary_cross_entropy_with_logits(logits.squeeze(-1), target, reduction="none")
+    return -(two_hot(target) * logits.log_softmax(-1)).sum(-1)
+
+
+class ActionValue(nn.Module):
+    """Q(z, a) outputs for every action of a Discrete space, [N, count, outputs]."""
+
+    def __init__(self, *, latent_dim: int, hidden: int, outputs: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.net = mlp(latent_dim, hidden, count * outputs)
+
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """Outputs [N, k] for actions int64 [N]."""
+        return self.all(latent)[torch.arange(len(latent), device=latent.device), action]
+
+    def all(self, latent: Tensor) -> Tensor:
+        return self.net(latent).unflatten(1, (self.count, -1))
+
+
+class CandidateActionValue(nn.Module):
+    """Q(z, a) outputs where actions cannot be listed in the output layer: the action is an input.
+
+    The value of a state is the maximum over ``candidates`` [P, width], a fixed set of encoded actions that fills the
+    space evenly (all of them where a MultiDiscrete space is small, else Sobol points).
+    """
+
+    def __init__(self, *, latent_dim: int, hidden: int, outputs: int, candidates: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("candidates", candidates)
+        self.candidates: Tensor
+        self.net = mlp(latent_dim + candidates.shape[1], hidden, outputs)
+
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """Outputs [N, k] for encoded actions [N, width]."""
+        return self.net(torch.cat([latent, action], dim=1))
+
+    def all(self, latent: Tensor) -> Tensor:
+        pairs = len(latent), len(self.candidates)
+        joined = torch.cat(
+            [latent[:, None].expand(*pairs, -1), self.candidates.expand(*pairs, -1)],
+            dim=2,
+        )
+        return self.net(joined)
+
+
+class RandomTarget(nn.Module):
+    """A frozen random function of the observation, [N, *shape] to [N, size]; it knows nothing of the task."""
+
+    def __init__(self, *, shape: Sequence[int], size: int, kind: RandomTargetKind, scale: float) -> None:
+        super().__init__()
+        inputs = math.prod(shape)
+        self.scale = scale
+        if kind == "linear":
+            self.net: nn.Module = nn.Linear(inputs, size, bias=False)
+            nn.init.normal_(self.net.weight, std=inputs**-0.5)
+        else:
+            self.net = nn.Sequential(nn.Linear(inputs, 512), nn.Tanh(), nn.Linear(512, size))
+        self.requires_grad_(False)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.net(observation.flatten(1).float() * self.scale)

@@ -1,0 +1,204 @@
+"""The world model: parameters and what they compute. Losses live in losses.py, who trains what in objective.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from jepa_rl.world_model.config import Likelihood, ModelConfig, RewardInput
+from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
+from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, OneHotEncoder, VectorEncoder
+from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, RandomTarget, expectation, mlp, outputs_of
+
+MAX_LISTED_ACTIONS = 64
+SOBOL_CANDIDATES = 63  # beside the zero action
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservationSpec:
+    """What the encoder reads; "onehot" are integers that begin at ``starts`` and have ``counts`` choices each."""
+
+    kind: Literal["vector", "image", "grid", "onehot"]
+    shape: tuple[int, ...]
+    counts: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+
+
+class WorldModel(nn.Module):
+    """Encoder, latent dynamics and heads. Answers a planner's questions (``step``, ``value``).
+
+    Heads that are switched off are absent: without a reward head imagined rewards are 0, without a termination head
+    imagined episodes go on, without a value head the value beyond the horizon is 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        actions: ActionEncoder,
+        dynamics: LatentDynamics,
+        heads: dict[str, nn.Module],
+        reward_input: RewardInput,
+        reward_likelihood: Likelihood,
+        value_likelihood: Likelihood,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.actions = actions
+        self.dynamics = dynamics
+        self.heads = nn.ModuleDict(heads)
+        self.reward_input: RewardInput = reward_input
+        self.reward_likelihood: Likelihood = reward_likelihood
+        self.value_likelihood: Likelihood = value_likelihood
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Map observations [N, *shape] to latents float32 [N, D]."""
+        return self.encoder(observation).float()
+
+    def predict(self, latent: Tensor, action: Tensor) -> Tensor:
+        """T: map latents [N, D] and actions [N, ...] to next latents float32 [N, D]."""
+        return self.dynamics(latent, self.actions(action)).float()
+
+    def rollout(self, latent: Tensor, action: Tensor) -> Tensor:
+        """Imagine: latents [B, D] and actions [B, T, ...] to the T following latents [B, T, D]."""
+        imagined = []
+        for t in range(action.shape[1]):
+            latent = self.predict(latent, action[:, t])
+            imagined.append(latent)
+        return torch.stack(imagined, dim=1)
+
+    def reward_logits(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
+        """Outputs [N, k] of the reward head for transitions between latents [N, D]."""
+        if self.reward_input == "observation":
+            return self.heads["reward"](next_latent).float()
+        return self.heads["reward"](torch.cat([latent, self.actions(action)], dim=1)).float()
+
+    def step(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map latents [N, D] and actions [N, ...] to next latents [N, D], rewards [N], continuation probabilities [N]."""
+        following = self.predict(latent, action)
+        if "reward" in self.heads:
+            reward = expectation(self.reward_logits(latent, action, following), self.reward_likelihood)
+        else:
+            reward = torch.zeros_like(following[:, 0])
+        if "termination" in self.heads:
+            continuation = 1 - self.heads["termination"](following).float().squeeze(1).sigmoid()
+        else:
+            continuation = torch.ones_like(reward)
+        return following, reward, continuation
+
+    def action_value_logits(self, latent: Tensor, action: Tensor) -> Tensor:
+        """Outputs [N, k] of the value head for actions [N, ...]."""
+        head = self.heads["value"]
+        encoded = action if isinstance(head, ActionValue) else self.actions(action)
+        return head(latent, encoded).float()
+
+    def value(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to max_a Q(z, a), [N]."""
+        if "value" not in self.heads:
+            return torch.zeros_like(latent[:, 0])
+        head = self.heads["value"]
+        assert isinstance(head, ActionValue | CandidateActionValue)
+        return expectation(head.all(latent).float(), self.value_likelihood).amax(1)
+
+
+def build_world_model(
+    config: ModelConfig,
+    *,
+    observation: ObservationSpec,
+    action_counts: Sequence[int],
+    box_size: int,
+    generator: torch.Generator,
+) -> WorldModel:
+    """A freshly initialised world model; ``generator`` decides every initial weight.
+
+    Actions have ``action_counts`` choices per discrete dimension, or are vectors of ``box_size`` numbers in [-1, 1].
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    # torch's layers initialise from the global generator; forking keeps that from leaking into the caller's program.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        actions = ActionEncoder(counts=action_counts, box_size=box_size)
+        encoder = _encoder(config, observation)
+        if config.encoder.layer_norm:
+            encoder = nn.Sequential(encoder, nn.LayerNorm(config.latent_dim))
+        return WorldModel(
+            encoder=encoder,
+            actions=actions,
+            dynamics=LatentDynamics(
+                latent_dim=config.latent_dim,
+                action_width=actions.width,
+                hidden=config.dynamics.hidden,
+                layer_norm=config.encoder.layer_norm,
+            ),
+            heads=_heads(config, observation, actions),
+            reward_input=config.reward.input,
+            reward_likelihood=config.reward.likelihood,
+            value_likelihood=config.value.likelihood,
+        )
+
+
+def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
+    choice, latent_dim = config.encoder, config.latent_dim
+    if observation.kind == "image":
+        return ImageEncoder(
+            shape=observation.shape,
+            convolutions=choice.convolutions,
+            contrast=choice.contrast,
+            latent_dim=latent_dim,
+        )
+    if observation.kind == "grid":
+        return GridEncoder(
+            shape=observation.shape,
+            vocabulary=choice.vocabulary,
+            embedding=choice.embedding,
+            latent_dim=latent_dim,
+        )
+    if observation.kind == "onehot":
+        return OneHotEncoder(
+            counts=observation.counts, starts=observation.starts, hidden=choice.hidden, latent_dim=latent_dim
+        )
+    size = int(torch.Size(observation.shape).numel())
+    return VectorEncoder(size=size, hidden=choice.hidden, latent_dim=latent_dim)
+
+
+def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEncoder) -> dict[str, nn.Module]:
+    latent_dim = config.latent_dim
+    heads: dict[str, nn.Module] = {}
+    if config.reward.weight:
+        inputs = latent_dim + (actions.width if config.reward.input == "transition" else 0)
+        heads["reward"] = mlp(inputs, config.reward.hidden, outputs_of(config.reward.likelihood))
+    if config.value.weight:
+        heads["value"] = _value_head(config, actions)
+    if config.termination.weight:
+        heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
+    if config.random.weight:
+        heads["random"] = mlp(latent_dim, config.random.hidden, config.random.size)
+        heads["random_target"] = RandomTarget(
+            shape=observation.shape,
+            size=config.random.size,
+            kind=config.random.kind,
+            scale=1 / 255 if observation.kind == "image" else 1.0,
+        )
+    return heads
+
+
+def _value_head(config: ModelConfig, actions: ActionEncoder) -> nn.Module:
+    size = {"hidden": config.value.hidden, "outputs": outputs_of(config.value.likelihood)}
+    if len(actions.counts) == 1:
+        return ActionValue(latent_dim=config.latent_dim, count=actions.counts[0], **size)
+    return CandidateActionValue(latent_dim=config.latent_dim, candidates=_candidates(actions), **size)
+
+
+def _candidates(actions: ActionEncoder) -> Tensor:
+    """Encoded actions [P, width] over which a state's value is the maximum."""
+    if not actions.counts:
+        sobol = torch.quasirandom.SobolEngine(actions.width, scramble=True, seed=0).draw(SOBOL_CANDIDATES)
+        return torch.cat([torch.zeros(1, actions.width), 2 * sobol - 1])
+    if int(torch.Size(actions.counts).numel()) <= MAX_LISTED_ACTIONS:
+        return actions(torch.cartesian_prod(*[torch.arange(count) for count in actions.counts]))
+    sobol = torch.quasirandom.SobolEngine(len(actions.counts), scramble=True, seed=0).draw(MAX_LISTED_ACTIONS)
+    return actions((sobol * torch.tensor(actions.counts)).long())

@@ -1,0 +1,153 @@
+"""The training objective: every loss term of a batch, and which of them trains the encoder.
+
+L = c_dyn L_dyn + sum of c_p L_p (arXiv:2509.12249). The gradient gates stand here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from jepa_rl.world_model.batch import Batch
+from jepa_rl.world_model.config import ModelConfig
+from jepa_rl.world_model.heads import negative_log_likelihood
+from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
+from jepa_rl.world_model.model import WorldModel
+from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
+
+SCALE_FLOOR = 1e-4  # keeps the scale-free L_dyn finite when every latent is the same
+
+
+def loss_weights(config: ModelConfig) -> dict[str, float]:
+    """The weight of every term that is switched on, by name."""
+    weights = {
+        "dynamics": config.dynamics.weight,
+        "reward": config.reward.weight,
+        "value": config.value.weight,
+        "termination": config.termination.weight,
+        "random": config.random.weight,
+        "variance": config.regularizer.variance,
+        "covariance": config.regularizer.covariance,
+        "sigreg": config.regularizer.sigreg,
+    }
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def loss_terms(
+    model: WorldModel,
+    ema: WorldModel | None,
+    batch: Batch,
+    config: ModelConfig,
+    *,
+    discount: float,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Every term of the objective, unweighted scalars; the keys are those of ``loss_weights(config)``.
+
+    ``ema`` is the slow copy of the model, needed when ``config.needs_ema``. Raises FloatingPointError, naming the term,
+    when one is not finite.
+    """
+    encoded = model.encode(batch.observation.flatten(0, 1)).unflatten(0, batch.observation.shape[:2])
+    detached = encoded.detach()
+
+    def gated(trains_encoder: bool) -> Tensor:
+        return encoded if trains_encoder else detached
+
+    latent = gated(config.dynamics.trains_encoder)
+    imagined = model.rollout(latent[:, 0], batch.action)
+    terms = {}
+    if config.dynamics.weight:
+        target = _dynamics_target(latent, ema, batch, config)
+        terms["dynamics"] = dynamics_loss(imagined, target, batch.alive)
+        if config.dynamics.scale_free:
+            terms["dynamics"] = terms["dynamics"] / (latent_variance(latent, batch.valid) + SCALE_FLOOR)
+
+    tasks = {
+        "reward": (config.reward, _reward_loss),
+        "value": (config.value, _value_loss),
+        "termination": (config.termination, _termination_loss),
+        "random": (config.random, _random_loss),
+    }
+    for name, (task, loss) in tasks.items():
+        if not task.weight:
+            continue
+        views = [gated(task.trains_encoder)]
+        if config.imagined_heads:
+            # The imagined counterpart starts from the same first latent, so that time indices agree.
+            heads_see = imagined if task.trains_encoder else imagined.detach()
+            views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
+        targets = _value_target(ema, batch, config, discount) if name == "value" else None
+        terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
+
+    terms |= _regularizer_terms(encoded[batch.valid], config, generator)
+    for name, term in terms.items():
+        if not torch.isfinite(term):
+            raise FloatingPointError(f"the loss term {name!r} is {term.item()}; the update was not applied")
+    return terms
+
+
+def _dynamics_target(latent: Tensor, ema: WorldModel | None, batch: Batch, config: ModelConfig) -> Tensor:
+    if config.dynamics.target == "same":
+        return latent[:, 1:]
+    if config.dynamics.target == "stop":
+        return latent[:, 1:].detach()
+    assert ema is not None
+    return _encode_following(ema, batch)
+
+
+@torch.no_grad()
+def _encode_following(model: WorldModel, batch: Batch) -> Tensor:
+    """The encodings [B, T, D] of the observations that the transitions reached."""
+    following = batch.observation[:, 1:]
+    return model.encode(following.flatten(0, 1)).unflatten(0, following.shape[:2])
+
+
+def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, _: Tensor | None) -> Tensor:
+    likelihood = config.reward.likelihood
+    if config.reward.input == "observation":
+        logits = model.heads["reward"](view).float()
+        return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled)
+    action = batch.action.flatten(0, 1)
+    logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
+    loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)
+    return masked_mean(loss, batch.alive.flatten())
+
+
+def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, targets: Tensor | None) -> Tensor:
+    assert targets is not None
+    logits = model.action_value_logits(view[:, :-1].flatten(0, 1), batch.action.flatten(0, 1))
+    loss = negative_log_likelihood(logits, targets.flatten(), config.value.likelihood)
+    return masked_mean(loss, batch.alive.flatten())
+
+
+@torch.no_grad()
+def _value_target(ema: WorldModel | None, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
+    assert ema is not None
+    bootstrap = ema.value(_encode_following(ema, batch).flatten(0, 1)).unflatten(0, batch.alive.shape)
+    target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
+    return target.clamp(0, 1) if config.value.likelihood == "bernoulli" else target
+
+
+def _termination_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
+    logits = model.heads["termination"](view[:, 1:]).float().squeeze(-1)
+    loss = functional.binary_cross_entropy_with_logits(logits, batch.terminated.float(), reduction="none")
+    return masked_mean(loss, batch.alive)
+
+
+def _random_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
+    target = model.heads["random_target"](batch.observation.flatten(0, 1)).float().unflatten(0, view.shape[:2])
+    return masked_mean((model.heads["random"](view).float() - target).square().mean(-1), batch.valid)
+
+
+def _regularizer_terms(latent: Tensor, config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """Terms on the encoded latents [N, D] of the batch."""
+    chosen = config.regularizer
+    terms = {}
+    if chosen.variance:
+        terms["variance"] = variance_hinge(latent)
+    if chosen.covariance:
+        terms["covariance"] = covariance_penalty(latent)
+    if chosen.sigreg:
+        terms["sigreg"] = sigreg(latent, directions=chosen.sigreg_directions, generator=generator)
+    return terms
