@@ -65,7 +65,7 @@ class JEPAAgent(BaseAlgorithm):
         self.config = preset(config).agent if isinstance(config, str) else config
         super().__init__(
             policy=None,  # type: ignore[arg-type]  # the policy is a planner; there is no class to look up
-            env=None if env is None else as_vec_env(env, self.config.n_envs),
+            env=None if env is None else as_vec_env(env, self.config.n_envs, check=self._check_spaces),
             learning_rate=self.config.training.learning_rate,
             tensorboard_log=tensorboard_log,
             verbose=verbose,
@@ -84,6 +84,10 @@ class JEPAAgent(BaseAlgorithm):
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         # Images stay as they are (no VecTransposeImage): the encoder reads either order of axes.
         return as_vec_env(env, 1)
+
+    def _check_spaces(self, env: gym.Env[Any, Any] | VecEnv) -> None:
+        observation_spec(env.observation_space, self.config.model.encoder.kind)
+        ActionAdapter(env.action_space)
 
     def _setup_model(self) -> None:
         config, assert_seed = self.config, self.seed
@@ -359,17 +363,27 @@ class JEPAAgent(BaseAlgorithm):
         return agent
 
 
-def as_vec_env(env: EnvLike, n_envs: int) -> VecEnv:
-    """The environments to collect from; see JEPAAgent."""
+Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
+
+
+def as_vec_env(env: EnvLike, n_envs: int, check: Check = lambda env: None) -> VecEnv:
+    """The environments to collect from; see JEPAAgent. ``check`` sees them first, for its errors are clearer."""
     if isinstance(env, VecEnv):
+        check(env)
         return env
     if isinstance(env, str):
-        return vectorize(functools.partial(gym.make, env), n_envs)
+        return vectorize(functools.partial(_checked, functools.partial(gym.make, env), check), n_envs)
     if isinstance(env, gym.Env):
-        return vectorize(lambda: env, 1)
+        return vectorize(functools.partial(_checked, lambda: env, check), 1)
     if callable(env):
-        return vectorize(env, n_envs)
+        return vectorize(functools.partial(_checked, env, check), n_envs)
     raise TypeError(f"env must be a Gymnasium environment, its id, a function that makes one, or a VecEnv, got {env!r}")
+
+
+def _checked(factory: Callable[[], gym.Env[Any, Any]], check: Check) -> gym.Env[Any, Any]:
+    env = factory()
+    check(env)
+    return env
 
 
 def _with_suffix(path: str | Path) -> Path:

@@ -36,7 +36,7 @@ PRESETS = {
             model=ModelConfig(
                 latent_dim=256,
                 encoder=EncoderConfig(kind="image", contrast="max"),
-                dynamics=DynamicsConfig(scale_free=True, weight=0.1),
+                dynamics=DynamicsConfig(target="same", scale_free=True, weight=0.1),
                 reward=RewardConfig(input="observation", likelihood="bernoulli"),
                 termination=TerminationConfig(weight=0.0),
             ),

@@ -42,8 +42,9 @@ class DynamicsConfig:
     """Weight of L_dyn; 0 switches it off (T is then not trained)."""
     trains_encoder: bool = True
     """Whether the gradient of L_dyn reaches the encoder."""
-    target: Target = "same"
-    """The branch E(o') of L_dyn: trained too (same; arXiv:2509.12249), stop-gradient (stop), or an EMA copy of E (ema)."""
+    target: Target = "ema"
+    """The branch E(o') of L_dyn: trained too (same; arXiv:2509.12249), stop-gradient (stop), or an EMA copy of E (ema).
+    same collapses where the next observation cannot be predicted; ema is the safe choice."""
     scale_free: bool = False
     """Train on L_dyn divided by the variance of the latents, 1 - R^2: the plain loss has no scale anchor, so shrinking
     every latent lowers it, and early in training that outruns a rare auxiliary signal."""

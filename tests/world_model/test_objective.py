@@ -29,7 +29,7 @@ OFF = ModelConfig(
     imagined_heads=False,
 )
 TASKS = {
-    "dynamics": DynamicsConfig(weight=1.0),
+    "dynamics": DynamicsConfig(weight=1.0, target="same"),
     "reward": RewardConfig(weight=1.0),
     "value": ValueConfig(weight=1.0),
     "termination": TerminationConfig(weight=1.0),
@@ -91,7 +91,7 @@ def test_each_loss_trains_the_encoder_exactly_when_its_gate_is_open(name, open_g
 
 
 def test_a_closed_dynamics_gate_keeps_the_encoder_from_imagined_latents_too():
-    closed = DynamicsConfig(weight=1.0, trains_encoder=False)
+    closed = DynamicsConfig(weight=1.0, target="same", trains_encoder=False)
     config = dataclasses.replace(
         OFF, dynamics=closed, reward=RewardConfig(weight=1.0, trains_encoder=False), imagined_heads=True
     )
@@ -114,7 +114,7 @@ def test_the_target_branch_of_l_dyn_is_trained_only_when_it_is_the_same(target, 
 
 
 def test_a_perfect_model_has_zero_dynamics_loss_and_a_known_error_its_square():
-    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0))
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, target="same"))
     model, _ = make(config)
     for parameter in (*model.dynamics.parameters(), *model.encoder.parameters()):
         torch.nn.init.zeros_(parameter)
@@ -124,7 +124,7 @@ def test_a_perfect_model_has_zero_dynamics_loss_and_a_known_error_its_square():
 
 
 def test_the_scale_free_loss_does_not_change_when_every_latent_is_scaled():
-    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, scale_free=True))
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, target="same", scale_free=True))
     model, _ = make(config)
     torch.nn.init.zeros_(model.dynamics.net[3].weight)
     torch.nn.init.zeros_(model.dynamics.net[3].bias)

@@ -1,0 +1,78 @@
+"""Small agents and environments that show their own time."""
+
+import dataclasses
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from jepa_rl.agent import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.world_model import EncoderConfig, ModelConfig, RewardConfig, TerminationConfig, ValueConfig
+
+
+class ClockEnv(gym.Env):
+    """Observation: (environment's name, episode, step). Odd episodes terminate, even ones hit the time limit.
+
+    Reward: 10 * episode + step reached, so that every number in the replay says where it comes from.
+    """
+
+    observation_space = spaces.Box(-1e6, 1e6, (3,), np.float32)
+    action_space = spaces.Discrete(3)
+
+    def __init__(self, name: int = 0, length: int = 3, fail_at: int | None = None, nan_at: int | None = None) -> None:
+        self.name, self.length, self.fail_at, self.nan_at = name, length, fail_at, nan_at
+        self.episode, self.total = -1, 0
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.name, self.episode, self.clock], np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.episode, self.clock = self.episode + 1, 0
+        return self._observation(), {}
+
+    def step(self, action):
+        if self.total == self.fail_at:
+            raise RuntimeError("the simulator lost its connection")
+        self.clock, self.total = self.clock + 1, self.total + 1
+        reward = float("nan") if self.total == self.nan_at else 10.0 * self.episode + self.clock
+        ended = self.clock == self.length
+        terminated = ended and self.episode % 2 == 1
+        return self._observation(), reward, terminated, ended and not terminated, {"is_success": terminated}
+
+
+@pytest.fixture
+def clock_env():
+    return ClockEnv
+
+
+@pytest.fixture
+def small_config() -> AgentConfig:
+    """Every part switched on, small enough for a test."""
+    return AgentConfig(
+        n_envs=2,
+        discount=0.9,
+        model=ModelConfig(
+            latent_dim=16,
+            encoder=EncoderConfig(hidden=(32,)),
+            reward=RewardConfig(weight=1.0, hidden=32),
+            value=ValueConfig(weight=0.5, hidden=32),
+            termination=TerminationConfig(weight=0.5, hidden=32),
+            ema_rate=0.05,
+        ),
+        planner=PlannerConfig(horizon=2, samples=16, iterations=2, elites=4),
+        replay=ReplayConfig(capacity=400, prioritised_fraction=0.25),
+        exploration=ExplorationConfig(warmup=20, epsilon_end=0.2, epsilon_steps=100),
+        training=TrainingConfig(starts=20, updates_per_step=0.5, batch_size=8, transitions=3),
+    )
+
+
+@pytest.fixture
+def with_planner(small_config):
+    def change(kind: str) -> AgentConfig:
+        return dataclasses.replace(small_config, planner=dataclasses.replace(small_config.planner, kind=kind))
+
+    return change

@@ -1,0 +1,249 @@
+"""The agent as a Stable-Baselines3 algorithm."""
+
+import dataclasses
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
+from stable_baselines3.common.envs import IdentityEnv
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import jepa_rl.envs  # noqa: F401
+from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig
+from jepa_rl.agent.config import ExplorationConfig, from_dict
+from jepa_rl.world_model import DynamicsConfig, RewardConfig, TerminationConfig, ValueConfig
+
+
+def weights(agent) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in agent.model.parameters()]
+
+
+def same(first, second) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_every_window_in_replay_is_aligned_with_the_episode_it_came_from(small_config, clock_env):
+    """Observations name their episode and step, rewards the step reached: any shift between them shows."""
+    agent = JEPAAgent(small_config, DummyVecEnv([lambda: clock_env(0), lambda: clock_env(1, length=5)]), seed=0)
+    agent.learn(120)
+    batch = agent.replay.sample(256, 4, np.random.default_rng(0))
+    length = torch.where(batch.observation[:, 0, 0] == 0, 3, 5)
+    episode, clock = batch.observation[:, :, 1], batch.observation[:, :, 2]
+    assert (episode == episode[:, :1]).all()
+    taken = clock[:, :1] + torch.arange(4)
+    assert torch.equal(batch.alive, taken < length[:, None])
+    assert torch.equal(clock, torch.minimum(clock[:, :1] + torch.arange(5), length[:, None]))
+    assert torch.equal(batch.reward[batch.alive], (10 * episode[:, 1:] + clock[:, 1:])[batch.alive])
+    assert torch.equal(batch.terminated, batch.alive & (taken + 1 == length[:, None]) & (episode[:, 1:] % 2 == 1))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(small_config):
+    runs = [JEPAAgent(small_config, "CartPole-v1", seed=seed).learn(200) for seed in (4, 4, 5)]
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[2]))
+
+
+def test_evaluating_and_predicting_in_the_middle_leaves_the_run_as_it_was(small_config):
+    plain = JEPAAgent(small_config, "CartPole-v1", seed=1).learn(240)
+    watched = JEPAAgent(small_config, "CartPole-v1", seed=1)
+    evaluation = EvalCallback(
+        Monitor(gym.make("CartPole-v1")), eval_freq=30, n_eval_episodes=2, deterministic=False, verbose=0
+    )
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002  # the global stream is what must not matter
+    watched.learn(240, callback=[evaluation, CollapseMonitor()], log_interval=50)
+    assert evaluation.n_calls == 120
+    assert same(weights(plain), weights(watched))
+
+
+def test_two_calls_of_learn_equal_one(small_config):
+    once = JEPAAgent(small_config, "CartPole-v1", seed=1).learn(200)
+    twice = JEPAAgent(small_config, "CartPole-v1", seed=1).learn(120).learn(80, reset_num_timesteps=False)
+    assert once.num_timesteps == twice.num_timesteps == 200
+    assert same(weights(once), weights(twice))
+
+
+def test_the_updates_keep_the_stated_pace(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(120)
+    assert agent._n_updates == (120 - 20) * 0.5
+
+
+def test_updates_move_every_trained_part_and_the_ema_follows(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    before, slow = weights(agent), [p.clone() for p in agent.ema.parameters()]
+    agent.learn(120)
+    assert not any(torch.equal(a, b) for a, b in zip(before, weights(agent), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(slow, agent.ema.parameters(), strict=True))
+
+
+def test_predict_has_stable_baselines3s_shapes(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    single, state = agent.predict(np.zeros(4, np.float32))
+    assert np.ndim(single) == 0
+    assert agent.action_space.contains(single)
+    assert state[0].shape == (1, 2)
+    batch, state = agent.predict(np.zeros((5, 4), np.float32))
+    assert batch.shape == (5,)
+    again, _ = agent.predict(np.zeros((5, 4), np.float32), state=state, episode_start=np.array([True, False] * 2 + [True]))
+    assert again.shape == (5,)
+
+
+@pytest.mark.parametrize("kind", ["cem", "mppi", "random_shooting"])
+def test_box_actions_stay_within_asymmetric_bounds(with_planner, kind):
+    class Env(IdentityEnv):
+        def __init__(self):
+            super().__init__(space=spaces.Box(np.array([-1.0, 2.0]), np.array([0.5, 10.0]), (2,), np.float64))
+
+    agent = JEPAAgent(with_planner(kind), Env, seed=0)
+    agent.learn(60)
+    actions, _ = agent.predict(np.stack([agent.observation_space.sample() for _ in range(20)]))
+    assert actions.dtype == np.float64
+    assert all(agent.action_space.contains(action) for action in actions)
+
+
+def test_the_warm_start_is_dropped_where_an_episode_starts(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    seen, planner = {}, agent.planner
+
+    class Recorder:
+        def plan(self, *arguments, **options):
+            seen.update(options)
+            return planner.plan(*arguments, **options)
+
+    agent.planner = Recorder()
+    _, state = agent.predict(np.zeros((3, 4), np.float32))
+    assert seen["warm_start"] is None
+    agent.predict(np.zeros((3, 4), np.float32), state=state, episode_start=np.array([False, True, False]))
+    assert seen["warm"].tolist() == [True, False, True]
+    assert seen["warm_start"].tolist() == state[0].tolist()
+
+
+def test_evaluate_policy_and_checkpoint_callback_serve_as_they_are(small_config, tmp_path):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    assert isinstance(agent, BaseAlgorithm)
+    agent.learn(80, callback=CheckpointCallback(save_freq=20, save_path=str(tmp_path), name_prefix="a"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_40_steps.zip", "a_80_steps.zip"]
+    mean, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=3)
+    assert mean >= 8
+    parameters = agent.get_parameters()
+    other = JEPAAgent(small_config, "CartPole-v1", seed=7)
+    other.set_parameters(parameters)
+    assert same(weights(agent), weights(other))
+
+
+def test_a_callback_can_stop_training(small_config):
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 50
+
+    assert JEPAAgent(small_config, "CartPole-v1", seed=0).learn(500, callback=Stop()).num_timesteps == 50
+
+
+def test_random_actions_are_repeated_across_episodes(small_config, clock_env):
+    exploration = ExplorationConfig(kind="random", repeat=5)
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1, exploration=exploration), clock_env(), seed=0)
+    taken = []
+
+    class Note(BaseCallback):
+        def _on_step(self) -> bool:
+            taken.append(int(agent.collector.held_action[0]))
+            return True
+
+    agent.learn(60, callback=Note())
+    blocks = np.array(taken).reshape(-1, 5)
+    assert (blocks == blocks[:, :1]).all()
+    assert len(set(blocks[:, 0].tolist())) == 3
+
+
+def test_the_share_of_random_actions_anneals():
+    schedule = ExplorationConfig(warmup=100, epsilon_start=0.9, epsilon_end=0.1, epsilon_steps=400)
+    assert [schedule.epsilon(t) for t in (0, 99, 100, 300, 500, 10**6)] == pytest.approx([1, 1, 0.9, 0.5, 0.1, 0.1])
+    assert ExplorationConfig(kind="random").epsilon(10**6) == 1
+
+
+def test_collapse_is_noticed_and_can_stop_the_run(small_config, clock_env):
+    nothing = dataclasses.replace(
+        small_config.model,
+        reward=RewardConfig(weight=0),
+        value=ValueConfig(weight=0),
+        termination=TerminationConfig(weight=0),
+        dynamics=DynamicsConfig(weight=1.0),
+    )
+    config = dataclasses.replace(small_config, model=nothing)
+    agent = JEPAAgent(config, clock_env(), seed=0)
+    for parameter in agent.model.encoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    monitor = CollapseMonitor(stop=True, patience=2)
+    with pytest.warns(UserWarning, match="the representation has collapsed"):
+        agent.learn(1_000, callback=monitor, log_interval=50)
+    assert agent.num_timesteps < 300
+
+
+def test_a_healthy_run_gives_no_warning(small_config):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        JEPAAgent(small_config, "CartPole-v1", seed=0).learn(200, callback=CollapseMonitor(), log_interval=50)
+
+
+def test_an_environment_that_fails_leaves_the_agent_before_the_step(small_config, clock_env):
+    agent = JEPAAgent(small_config, DummyVecEnv([lambda: clock_env(0), lambda: clock_env(1, fail_at=40)]), seed=0)
+    with pytest.raises(RuntimeError, match="lost its connection"):
+        agent.learn(500)
+    assert agent.num_timesteps == 80
+    assert len(agent.replay) == 80
+
+
+def test_a_reward_that_is_not_finite_stops_the_run_and_is_named(small_config, clock_env):
+    agent = JEPAAgent(small_config, DummyVecEnv([lambda: clock_env(0), lambda: clock_env(1, nan_at=31)]), seed=0)
+    streams = agent.streams.exploration.bit_generator.state
+    with pytest.raises(FloatingPointError, match="reward of environment 1 is not finite"):
+        agent.learn(500)
+    assert len(agent.replay) == agent.num_timesteps == 60
+    assert agent.streams.exploration.bit_generator.state != streams
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "message"),
+    [
+        (spaces.Text(5), spaces.Discrete(2), "observation space Text.* is not supported; supported are Box"),
+        (spaces.Box(0, 255, (7, 7, 3), np.uint8), spaces.Discrete(2), "choose model.encoder.kind 'grid'"),
+        (spaces.Box(-1, 1, (2,)), spaces.Box(-np.inf, np.inf, (2,)), "unbounded; wrap the environment"),
+        (spaces.Box(-1, 1, (2,)), spaces.Tuple([spaces.Discrete(2)]), "action space Tuple.* is not supported"),
+    ],
+)
+def test_spaces_that_cannot_work_are_refused_with_what_can(small_config, observation, action, message):
+    class Env(gym.Env):
+        observation_space, action_space = observation, action
+
+        def reset(self, *, seed=None, options=None):
+            return self.observation_space.sample(), {}
+
+        def step(self, action):
+            return self.observation_space.sample(), 0.0, False, True, {}
+
+    with pytest.raises(ValueError, match=message):
+        JEPAAgent(small_config, Env, seed=0)
+
+
+def test_an_unknown_preset_names_the_near_ones():
+    with pytest.raises(ValueError, match="unknown preset 'countin'; did you mean counting"):
+        JEPAAgent("countin", "CartPole-v1")
+
+
+def test_a_config_survives_json_and_refuses_unknown_options():
+    config = AgentConfig(replay=ReplayConfig(capacity=77))
+    plain = dataclasses.asdict(config)
+    plain["model"]["encoder"]["convolutions"] = [list(layer) for layer in plain["model"]["encoder"]["convolutions"]]
+    assert from_dict(AgentConfig, plain) == config
+    plain["model"]["encoder"]["depth"] = 3
+    with pytest.raises(ValueError, match="unknown option model.encoder.depth"):
+        from_dict(AgentConfig, plain)
+    with pytest.raises(ValueError, match=r"replay\.capacity must be int, got 'many'"):
+        from_dict(AgentConfig, {"replay": {"capacity": "many"}})

@@ -1,0 +1,134 @@
+"""A resumed run equals one that never stopped."""
+
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import jepa_rl.envs  # noqa: F401
+from jepa_rl.agent import CheckpointError, JEPAAgent, SeededEpisodes, preset
+from jepa_rl.agent.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+
+
+class SaveAt(BaseCallback):
+    def __init__(self, timestep, path):
+        super().__init__()
+        self.timestep, self.path = timestep, path
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.timestep:
+            self.model.save(self.path)
+        return True
+
+
+def everything(agent) -> dict[str, np.ndarray]:
+    parts = {f"model/{name}": value.numpy() for name, value in agent.model.state_dict().items()}
+    parts |= {f"ema/{name}": value.numpy() for name, value in agent.ema.state_dict().items()} if agent.ema else {}
+    return parts | {f"replay/{name}": value for name, value in agent.replay.state().items()} | {"last": agent._last_obs}
+
+
+def assert_same(first, second):
+    one, two = everything(first), everything(second)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert np.array_equal(value, two[name]), name
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("timestep", [10, 96, 150])
+def test_going_on_from_a_checkpoint_equals_not_stopping(with_planner, tmp_path, env_id, timestep):
+    """Before the first update, in the random phase, and with the planner at work."""
+    config = with_planner("cem")
+    whole = JEPAAgent(config, env_id, seed=3).learn(200, callback=SaveAt(timestep, tmp_path / "a"))
+    resumed = JEPAAgent.load(tmp_path / "a", env_id)
+    assert resumed.num_timesteps == timestep
+    resumed.learn(200 - timestep, reset_num_timesteps=False)
+    assert_same(whole, resumed)
+    assert [episode["r"] for episode in whole.ep_info_buffer] == [episode["r"] for episode in resumed.ep_info_buffer]
+
+
+def test_images_and_convolutions_resume_exactly_too(tmp_path):
+    small = preset("counting").agent
+    training = dataclasses.replace(small.training, starts=32, updates_per_step=0.1, batch_size=4)
+    config = dataclasses.replace(small, n_envs=4, training=training)
+    whole = JEPAAgent(config, "jepa_rl/Counting-v0", seed=3).learn(160, callback=SaveAt(100, tmp_path / "a"))
+    resumed = JEPAAgent.load(tmp_path / "a", "jepa_rl/Counting-v0").learn(60, reset_num_timesteps=False)
+    assert_same(whole, resumed)
+
+
+def test_a_loaded_agent_without_environment_predicts_the_same(small_config, tmp_path):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(80)
+    agent.save(tmp_path / "agent", exclude={"replay"})
+    loaded = JEPAAgent.load(tmp_path / "agent.zip")
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    assert np.array_equal(
+        agent.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
+    )
+    assert loaded.observation_space == agent.observation_space
+    assert loaded.action_space == agent.action_space
+
+
+def test_environments_that_cannot_be_rebuilt_begin_new_episodes(small_config, tmp_path, clock_env):
+    agent = JEPAAgent(small_config, DummyVecEnv([lambda: clock_env(0), lambda: clock_env(1)]), seed=0).learn(80)
+    agent.save(tmp_path / "agent")
+    loaded = JEPAAgent.load(tmp_path / "agent", DummyVecEnv([lambda: clock_env(0), lambda: clock_env(1)]))
+    stored = len(loaded.replay)
+    assert stored == 80
+    loaded.learn(20, reset_num_timesteps=False)
+    assert len(loaded.replay) == 100
+
+
+def test_an_environment_that_is_not_deterministic_is_found_out(small_config, tmp_path):
+    class Noisy(gym.Wrapper):
+        def step(self, action):
+            observation, *rest = self.env.step(action)
+            return observation + np.random.default_rng().normal(size=4).astype(np.float32), *rest
+
+    def make():
+        return Noisy(gym.make("CartPole-v1"))
+
+    JEPAAgent(small_config, make, seed=0).learn(62).save(tmp_path / "agent")
+    with pytest.raises(CheckpointError, match="not deterministic under its seed"):
+        JEPAAgent.load(tmp_path / "agent", make)
+
+
+def test_loading_with_other_spaces_is_refused(small_config, tmp_path):
+    JEPAAgent(small_config, "CartPole-v1", seed=0).learn(40).save(tmp_path / "agent")
+    with pytest.raises(ValueError, match="spaces do not match"):
+        JEPAAgent.load(tmp_path / "agent", "Acrobot-v1")
+
+
+def test_a_checkpoint_whose_parts_do_not_fit_is_named(small_config, tmp_path):
+    path = tmp_path / "agent.zip"
+    JEPAAgent(small_config, "CartPole-v1", seed=0).learn(40).save(path)
+    whole = read_checkpoint(path)
+    other = dict(whole.tensors)
+    other["model/encoder.net.0.weight"] = torch.zeros(3, 3)
+    write_checkpoint(path, Checkpoint(state=whole.state, tensors=other, arrays=whole.arrays))
+    with pytest.raises(CheckpointError, match=r"(?s)agent\.zip does not hold a usable agent: .*encoder\.net\.0\.weight"):
+        JEPAAgent.load(path)
+    state = {**whole.state, "config": {**whole.state["config"], "colour": "red"}}
+    write_checkpoint(path, Checkpoint(state=state, tensors=whole.tensors, arrays=whole.arrays))
+    with pytest.raises(CheckpointError, match="unknown option colour"):
+        JEPAAgent.load(path)
+
+
+def test_episodes_depend_on_base_seed_and_number_alone():
+    env = SeededEpisodes(gym.make("CartPole-v1"))
+    first = env.reset(seed=5)[0]
+    second = env.reset()[0]
+    for _ in range(3):
+        env.step(0)
+    third = env.reset()[0]
+    assert np.array_equal(env.rebuild_episode(5, 1, []), second)
+    assert np.array_equal(env.reset()[0], third)
+    assert not np.array_equal(first, second)
+    moved = env.rebuild_episode(5, 0, [1, 1, 0])
+    env.reset(seed=5)
+    for action in (1, 1, 0):
+        observation, *_ = env.step(action)
+    assert np.array_equal(moved, observation)
