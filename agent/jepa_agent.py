@@ -278,10 +278,9 @@ class JEPAAgent(BaseAlgorithm):
         deterministic: bool = True,
     ) -> Plan:
         """Search from each of the observations [N, ...]; see ``planners.types.Planner.plan`` for the other arguments."""
-        latent = self.model.encode(torch.as_tensor(observation, device=self.device))
         return self.planner.plan(
             self.model,
-            latent,
+            self.model.encode(torch.as_tensor(observation, device=self.device)),
             generator=generator,
             warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
             warm=None if warm is None else torch.as_tensor(warm, device=self.device),

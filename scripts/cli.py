@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import gymnasium as gym
 
 from jepa_rl.agent import CheckpointError
+from jepa_rl.scripts.run_folder import RunStoppedError
 
 COMMANDS = {
     "train": "train an agent: jepa-rl train counting --out runs/first",
@@ -20,7 +21,10 @@ COMMANDS = {
     "speed": "how fast a run's update is, against the bare forward and backward pass",
     "demo": "train, evaluate and report the counting preset, and show the table",
 }
-EXPECTED_ERRORS = (ValueError, TypeError, OSError, CheckpointError, FloatingPointError, ImportError, gym.error.Error)
+EXPECTED_ERRORS = (
+    *(ValueError, TypeError, OSError, ImportError, FloatingPointError),
+    *(CheckpointError, RunStoppedError, gym.error.Error),
+)
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BATCH_SIZE = 32
-LEARNING_RATE = 2e-3
-WIDTH = 128  # channels at the coarsest resolution, halved at each doubling
+LEARNING_RATE = 4e-3
+WIDTH = 32  # channels at the coarsest resolution, halved at each doubling
 DOUBLINGS = 4
 
 

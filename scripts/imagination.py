@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.planners.types import LatentModel
+from jepa_rl.world_model import WorldModel
 
 ENVS = 16
 ENCODED_AT_ONCE = 250
@@ -123,10 +124,11 @@ def record(
 
 
 @torch.no_grad()
-def encode(agent: JEPAAgent, recording: Recording) -> Tensor:
-    """Latents [M, D] of every observation, in full precision as the planner sees them."""
-    chunks = torch.as_tensor(recording.observation).split(ENCODED_AT_ONCE)
-    return torch.cat([agent.model.encode(chunk.to(agent.device)) for chunk in chunks])
+def encode(model: WorldModel, observation: np.ndarray) -> Tensor:
+    """Latents [M, D] of observations [M, ...], in full precision as the planner sees them."""
+    device = next(model.parameters()).device
+    chunks = torch.as_tensor(observation).split(ENCODED_AT_ONCE)
+    return torch.cat([model.encode(chunk.to(device)) for chunk in chunks])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

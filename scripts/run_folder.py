@@ -17,6 +17,10 @@ from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
 
 
+class RunStoppedError(Exception):
+    """Training stopped on an error, of the environment's or of the numbers; the run can be resumed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What defines a run; config.json holds it."""

@@ -17,7 +17,7 @@ from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, pres
 from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
 from jepa_rl.scripts.logs import make_logger
-from jepa_rl.scripts.run_folder import RunConfig, RunFolder
+from jepa_rl.scripts.run_folder import RunConfig, RunFolder, RunStoppedError
 from jepa_rl.scripts.speed import measure_update
 from jepa_rl.world_model import diagnostics
 
@@ -135,11 +135,10 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
             log_interval=args.log_interval,
             reset_num_timesteps=False,
         )
-    except KeyboardInterrupt:
-        raise
     except Exception as error:
         checkpoint.save(agent)
-        raise type(error)(f"{error}\nthe run was saved at step {agent.num_timesteps}: jepa-rl resume {run.path}") from error
+        saved = f"the run was saved at step {agent.num_timesteps}; go on with: jepa-rl resume {run.path}"
+        raise RunStoppedError(f"{type(error).__name__}: {error}\n{saved}") from error
     finally:
         logger.close()
     checkpoint.save(agent)

@@ -243,7 +243,7 @@ def test_a_config_survives_json_and_refuses_unknown_options():
     plain["model"]["encoder"]["convolutions"] = [list(layer) for layer in plain["model"]["encoder"]["convolutions"]]
     assert from_dict(AgentConfig, plain) == config
     plain["model"]["encoder"]["depth"] = 3
-    with pytest.raises(ValueError, match="unknown option model.encoder.depth"):
+    with pytest.raises(ValueError, match=r"unknown option model\.encoder\.depth"):
         from_dict(AgentConfig, plain)
     with pytest.raises(ValueError, match=r"replay\.capacity must be int, got 'many'"):
         from_dict(AgentConfig, {"replay": {"capacity": "many"}})

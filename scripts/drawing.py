@@ -1,0 +1,66 @@
+"""The look of every drawing, and how it becomes a PNG. No pyplot: nothing of matplotlib's global state is used."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jepa_rl.scripts.page import Picture
+
+# Okabe and Ito's colours, which remain apart for colour-blind readers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, VERMILION, GREY = COLOURS[0], COLOURS[1], "#7a828e"
+INK = "#2a323e"
+DPI = 160
+HALF = (4.2, 3.2)  # inches: legible at half the page's width and on a phone
+FULL_WIDTH = 6.6  # inches, of what takes the whole width
+
+
+def blank(size: tuple[float, float], dpi: int = DPI, layout: str | None = "constrained") -> Figure:
+    """An empty drawing of a size in inches."""
+    figure = Figure(figsize=size, dpi=dpi, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panel(title: str, xlabel: str, ylabel: str, size: tuple[float, float] = HALF) -> tuple[Figure, Axes]:
+    """An empty drawing with one set of axes."""
+    figure = blank(size)
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=11, color=INK, loc="left")
+    axes.set_xlabel(xlabel, fontsize=10, color=INK)
+    axes.set_ylabel(ylabel, fontsize=10, color=INK)
+    tidy(axes)
+    return figure, axes
+
+
+def tidy(axes: Axes) -> None:
+    """The look of every axes: two spines, a faint grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=9, color=GREY, labelcolor=INK)
+    axes.grid(color="#e8eaee", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def picture(figure: Figure, name: str, alt: str, *, wide: bool = False) -> Picture:
+    """Draw it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Picture(name=f"{name}.png", alt=alt, data=file.getvalue(), wide=wide)
+
+
+def class_colours(number: int) -> np.ndarray:
+    """One colour per class in perceptual order, RGBA [number, 4]; the palest end is left out, for white ground."""
+    return colormaps["viridis"](np.linspace(0, 0.93, number))
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """A frameless legend."""
+    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, **options)

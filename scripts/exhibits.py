@@ -1,0 +1,232 @@
+"""What a report shows of a run: each function makes one exhibit, its pictures and the caption that says how to read them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepa_rl.agent import JEPAAgent
+from jepa_rl.agent.spaces import observation_spec
+from jepa_rl.scripts import figures, prediction_figures
+from jepa_rl.scripts.decoder import train_decoder
+from jepa_rl.scripts.drawing import GREY, legend, picture
+from jepa_rl.scripts.evaluate import LabelledLatents
+from jepa_rl.scripts.film import as_images
+from jepa_rl.scripts.imagination import Recording, encode, one_step, open_loop_error
+from jepa_rl.scripts.page import Exhibit, Picture
+from jepa_rl.world_model import ModelConfig, WorldModel, build_world_model
+
+DECODER_UPDATES = 600
+DECODER_SECONDS = 6.0  # for each of the two decoders
+SHOWN_IMAGES = 9
+NOUN = "number of objects"
+Log = Mapping[str, figures.Line]
+
+
+def read_log(path: Path) -> Log:
+    """The columns of a progress.csv, each with the environment steps at which it was logged; empty where there is none."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        # A run that is still training may be in the middle of its last row.
+        rows = [row for row in csv.DictReader(file) if row.get("time/total_timesteps")]
+    log = {}
+    for name in sorted({name for row in rows for name, text in row.items() if text} - {"time/total_timesteps"}):
+        pairs = [(float(row["time/total_timesteps"]), float(row[name])) for row in rows if row.get(name)]
+        steps, values = np.array(pairs).T
+        log[name] = (steps, values)
+    return log
+
+
+def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = "learning") -> Exhibit | None:
+    """Learning curves of one run or, overlaid, of several; None where nothing was logged yet."""
+    names = sorted({name for log in logs.values() for name in log})
+    losses = [name for name in names if name.endswith("_loss") and name.startswith("train/") and name != "train/total_loss"]
+    shown = [
+        "rollout/success_rate",
+        "rollout/ep_rew_mean",
+        *losses,
+        "collapse/effective_rank",
+        "collapse/normalized_dynamics_loss",
+    ]
+    pictures = [_learning_curve(name, logs, model, prefix) for name in shown if name in names]
+    if not pictures:
+        return None
+    alone = " (dotted: the share of random actions)" if len(logs) == 1 and "rollout/random_share" in names else ""
+    caption = (
+        "Success and return are means over the last 100 episodes of collecting, in which random actions are mixed in"
+        f"{alone}, so a trained agent stays below its evaluation. Both should rise and stay up. Losses and the one-step error "
+        "of the dynamics should fall; over the variance of the latents, an error of 1 (dotted) is no better than predicting "
+        "the mean. The effective rank counts the directions that the latents use: near 0 is collapse."
+    )
+    return Exhibit(title="Learning curves", caption=caption, pictures=pictures)
+
+
+def _learning_curve(name: str, logs: Mapping[str, Log], model: ModelConfig, prefix: str) -> Picture:
+    title, unit = _words(name, model)
+    lines = {label: log[name] for label, log in logs.items() if name in log}
+    reference = 1.0 if name == "collapse/normalized_dynamics_loss" or unit.startswith("1 − R²") else None
+    figure, axes = figures.curve(title, unit, lines, share=name == "rollout/success_rate", reference=reference)
+    (first, *others) = logs.values()
+    if name == "rollout/success_rate" and not others and "rollout/random_share" in first:
+        axes.plot(*first["rollout/random_share"], color=GREY, linestyle=":", linewidth=1.4, label="random actions")
+        axes.lines[0].set_label("success")
+        legend(axes)
+    alt = f"{title} against environment steps" + (f", runs {', '.join(lines)}." if len(lines) > 1 else ".")
+    return picture(figure, f"{prefix}-{name.rpartition('/')[2].replace('_', '-')}", alt)
+
+
+def _words(name: str, model: ModelConfig) -> tuple[str, str]:
+    """Title and unit of a logged quantity."""
+    known = {
+        "rollout/success_rate": ("Success while collecting", "share of episodes"),
+        "rollout/ep_rew_mean": ("Return while collecting", "return per episode"),
+        "collapse/effective_rank": ("Effective rank of the latents", "directions"),
+        "collapse/normalized_dynamics_loss": ("One-step dynamics error", "error / variance of latents"),
+    }
+    if name in known:
+        return known[name]
+    term = name.removeprefix("train/").removesuffix("_loss")
+    if term == "dynamics":
+        scaled = model.dynamics.scale_free
+        return "Dynamics loss", "1 − R² over the window" if scaled else "squared error per dimension"
+    likelihoods = {"reward": model.reward.likelihood, "value": model.value.likelihood, "termination": "bernoulli"}
+    unit = {"reward": "", "value": "", "termination": "", "random": "squared error"}.get(term, "penalty")
+    if term in likelihoods:
+        unit = "squared error" if likelihoods[term] == "gaussian" else "cross-entropy (nats)"
+    return f"{term.capitalize()} loss", unit
+
+
+def latent_exhibits(held: LabelledLatents) -> list[Exhibit]:
+    """The map of the latents and their distances, by count."""
+    return [
+        Exhibit(
+            title="Where the encoder puts each count",
+            caption=(
+                "Each point is the latent of a held-out image, projected on the directions of largest variance and coloured "
+                "by its number of objects; the numbers mark the centroids. A good encoder shows one tight group per count, in "
+                "order; one cloud of mixed colours means that the count is lost."
+            ),
+            pictures=figures.latent_map(held.latent, held.count, NOUN),
+        ),
+        Exhibit(
+            title="Distances between latents",
+            caption=(
+                "Every pixel is the distance between two held-out images, sorted by count (lines: class boundaries). A good "
+                "encoder shows dark squares along the diagonal, images of the same count lying close together whatever their "
+                "shape, colour and positions, and distances that grow with the difference of the counts."
+            ),
+            pictures=[figures.distance_map(held.latent, held.count, NOUN)],
+        ),
+    ]
+
+
+def decoder_exhibit(agent: JEPAAgent, seen: Recording, unseen: Recording, held: LabelledLatents | None) -> Exhibit:
+    """Images decoded from detached latents, beside what the same decoder makes of an untrained encoder's latents."""
+    images, titles = _chosen_images(unseen, held)
+    rows = {"observed": as_images(images) / 255}
+    shares = []
+    for name, model in (("this encoder", agent.model), ("untrained\nencoder", _untrained(agent))):
+        latent = encode(model, seen.observation).cpu().numpy()
+        decoder = train_decoder(
+            latent, as_images(seen.observation), updates=DECODER_UPDATES, seconds=DECODER_SECONDS, seed=0
+        )
+        guess = decoder.decode(encode(model, unseen.observation).cpu().numpy())
+        truth = as_images(unseen.observation) / 255
+        base = ((truth - as_images(seen.observation).mean(0) / 255) ** 2).mean()
+        shares.append(float(1 - ((truth - guess) ** 2).mean() / base))
+        decoded = decoder.decode(encode(model, images).cpu().numpy())
+        factor = max(1.0, rows["observed"].max() / max(float(decoded.max()), 1e-6))
+        brighter = f"\n{factor:.0f} × brighter" if factor >= 1.5 else ""
+        rows[f"{name}{brighter}"] = np.clip(decoded * (factor if brighter else 1), 0, 1)
+    caption = (
+        "Above, held-out observations; below, what a small decoder draws from the latents alone, and what the same decoder "
+        "draws from the latents of an untrained encoder. The decoders were trained afterwards on frozen latents and recover "
+        f"{_percent(shares[0])} and {_percent(shares[1])} of the pixel variance (0 % is the mean image). What is seen below "
+        "but not in the middle, the encoder has learned to drop, as it should with whatever neither pays nor can be predicted."
+    )
+    return Exhibit(title="What the latent keeps", caption=caption, pictures=[figures.image_rows(rows, titles)])
+
+
+def _chosen_images(unseen: Recording, held: LabelledLatents | None) -> tuple[np.ndarray, list[str]]:
+    """Observations to show and their titles: one per count where there are counts."""
+    if held is None:
+        rows = np.linspace(0, len(unseen.remaining) - 1, SHOWN_IMAGES).astype(int)
+        return unseen.observation[rows], [""] * len(rows)
+    classes = np.unique(held.count)
+    classes = classes[np.unique(np.linspace(0, len(classes) - 1, SHOWN_IMAGES).astype(int))]
+    return held.observation[[np.flatnonzero(held.count == kind)[0] for kind in classes]], [str(kind) for kind in classes]
+
+
+def _untrained(agent: JEPAAgent) -> WorldModel:
+    adapter, config = agent.action_adapter, agent.config.model
+    return build_world_model(
+        config,
+        observation=observation_spec(agent.observation_space, config.encoder.kind),
+        action_counts=adapter.counts,
+        box_size=adapter.box_size,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * max(share, 0.0):.0f} %"
+
+
+def prediction_exhibits(agent: JEPAAgent, unseen: Recording, latent: Tensor) -> tuple[list[Exhibit], list[str]]:
+    """One-step predictions of the heads and the open-loop error on held-out episodes, and what could not be shown."""
+    exhibits, notes = [], []
+    found = one_step(agent.model, unseen, latent)
+    if "reward" in agent.model.heads:
+        exhibits.append(_reward_exhibit(found.reward, found.imagined_reward))
+    else:
+        notes.append("Predicted against real reward: the model has no reward head.")
+    if "termination" not in agent.model.heads:
+        notes.append(
+            "Predicted terminations: the model has no termination head, so its plans assume that the episode goes on."
+        )
+    elif not found.terminated.any():
+        notes.append("Predicted terminations: no held-out episode was terminated.")
+    else:
+        exhibits.append(
+            Exhibit(
+                title="Imagined against real termination",
+                caption=(
+                    "The probability that one imagined step ends the episode, for held-out transitions that did and did not "
+                    "end it. A good model puts them at opposite ends, and its bins (95 % intervals, number of transitions "
+                    "beside them) lie on the diagonal."
+                ),
+                pictures=prediction_figures.event_figures(
+                    "termination", "termination", found.terminated, found.imagined_termination
+                ),
+            )
+        )
+    horizon = agent.config.planner.horizon
+    try:
+        error = open_loop_error(agent.model, unseen, latent, longest=max(2 * horizon, 10))
+    except ValueError as reason:
+        return exhibits, [*notes, f"Open-loop latent error: {reason}."]
+    caption = (
+        "The model imagines from one held-out observation along the actions that were then taken, without looking again; the "
+        f"curve is its squared distance from the encodings that came, over {error.windows[0]:,} starts. A good model stays far "
+        f"below both baselines, predicting the mean latent (1) and staying at the first, up to the planner's horizon of {horizon}."
+    )
+    pictures = [prediction_figures.open_loop_figure(error, horizon)]
+    return [*exhibits, Exhibit(title="How far the imagination holds", caption=caption, pictures=pictures)], notes
+
+
+def _reward_exhibit(real: np.ndarray, imagined: np.ndarray) -> Exhibit:
+    return Exhibit(
+        title="Imagined against real reward",
+        caption=(
+            "The expected reward of one imagined step from a held-out observation against the reward that the step then paid "
+            f"({len(real):,} transitions, half of the actions random). A good model separates the real rewards and lies on the "
+            "diagonal: it neither misses rewards nor dreams of them. Intervals are 95 %, numbers count transitions."
+        ),
+        pictures=prediction_figures.scalar_figures("reward", "reward", real, imagined),
+    )

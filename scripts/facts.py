@@ -1,0 +1,92 @@
+"""A run's figures and settings as a person reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jepa_rl.scripts.page import Fact
+from jepa_rl.scripts.run_folder import RunConfig, RunFolder
+
+Result = Mapping[str, Any]
+
+MEANINGS = {
+    "success": "share of held-out episodes that reach the goal, final weights; 95 % Wilson interval",
+    "return": "per held-out episode, mean ± standard deviation",
+    "held-out accuracy": "counts told apart by the nearest centroid, centroids from other images",
+    "ARI": "agreement of k-means clusters with the counts; 1 is perfect, 0 is chance",
+    "separation": "smallest distance between two counts' centroids, in mean cluster radii",
+    "effective rank": "directions that the latents use; near 0 is collapse",
+    "planning": "one decision for one observation, median",
+    "training": "collecting, planning and gradient steps together",
+    "peak memory": "of the training process, evaluation included",
+    "update / bare": "time of an update over that of the bare forward and backward pass of its networks",
+}
+COMPARED = ("success", "return", "held-out accuracy", "ARI", "separation", "effective rank", "training", "peak memory")
+
+
+def read_result(run: RunFolder) -> Result | None:
+    """result.json, or None while the run is not finished."""
+    return json.loads(run.result.read_text()) if run.result.is_file() else None
+
+
+def measured(result: Result) -> dict[str, str]:
+    """The figures that the result has, by name."""
+    rows = {}
+    if result.get("success_rate") is not None:
+        low, high = result["success_interval"]
+        rows["success"] = f"{result['success_rate']:.3f} ({low:.3f} to {high:.3f})"
+    rows["return"] = f"{result['return_mean']:.3g} ± {result['return_std']:.2g}"
+    for name, key in (("held-out accuracy", "heldout_accuracy"), ("ARI", "ari"), ("separation", "separation")):
+        if key in result:
+            rows[name] = f"{result[key]:.3f}"
+    return rows | {
+        "effective rank": f"{result['effective_rank']:.1f}",
+        "planning": f"{result['planner_ms']:.1f} ms",
+        "training": f"{result['wall_seconds']:.0f} s, {result['env_steps']:,} steps, {result['updates']:,} updates",
+        "peak memory": f"{result['peak_rss_mb']:,.0f} MB",
+        "update / bare": f"{result['update_over_bare']:.2f}",
+    }
+
+
+def facts(config: RunConfig, result: Result | None) -> list[Fact]:
+    """The head of a run's section."""
+    keywords = ", ".join(f"{name}={value!r}" for name, value in config.env.items())
+    rows = [
+        Fact(name="environment", value=f"{config.env_id}({keywords})" if keywords else config.env_id),
+        Fact(name="preset", value=config.preset),
+        Fact(name="seed", value=str(config.seed)),
+    ]
+    if result is None:
+        return [*rows, Fact(name="state", value=f"not finished; {config.total_timesteps:,} environment steps are planned")]
+    return rows + [Fact(name=name, value=value, meaning=MEANINGS[name]) for name, value in measured(result).items()]
+
+
+def settings(config: RunConfig) -> dict[str, str]:
+    """Every setting by its dotted name, as on the command line."""
+    return _flat(dataclasses.asdict(config.agent)) | {
+        "env_id": config.env_id,
+        "seed": str(config.seed),
+        "total_timesteps": str(config.total_timesteps),
+        **{f"env.{name}": str(value) for name, value in config.env.items()},
+    }
+
+
+def differing(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, str]]:
+    """Setting -> run -> value, for the settings that are not the same in all runs."""
+    every = {label: settings(config) for label, config in configs.items()}
+    names = dict.fromkeys(name for flat in every.values() for name in flat)
+    rows = {name: {label: flat.get(name, "–") for label, flat in every.items()} for name in names}
+    return {name: row for name, row in rows.items() if len(set(row.values())) > 1}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value)
+    return flat

@@ -1,0 +1,165 @@
+"""A GIF of an agent at work: what it sees, what it does, and the reward that it imagines along its plan."""
+
+from __future__ import annotations
+
+import enum
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from jepa_rl.agent import JEPAAgent
+from jepa_rl.envs.counting import CountingEnv
+from jepa_rl.scripts.drawing import BLUE, GREY, INK, blank, tidy
+from jepa_rl.scripts.imagination import imagined_rewards
+from jepa_rl.scripts.page import Picture
+
+ENOUGH_FRAMES = 24  # another episode begins only below that
+MOST_FRAMES = 60
+SIZE = (5.4, 3.0)  # inches
+DPI = 100
+PACE = 900, 200  # ms per frame, of short episodes and of long ones
+COUNTING_ACTIONS = {"discrete2": ("remove", "add"), "discrete3": ("remove", "nothing", "add")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One moment: an image, what is happening, and the plan made there (none where the episode is over)."""
+
+    image: np.ndarray  # uint8[H, W, C]
+    title: str
+    actions: Sequence[str]  # H names
+    rewards: np.ndarray  # [H], expected
+
+
+def play(agent: JEPAAgent, make: Callable[..., gym.Env[Any, Any]], *, images: bool, seed: int) -> list[Frame]:
+    """Best-plan episodes from ``seed`` on, several where they are short.
+
+    ``images``: the observations are images, to be shown as they are; otherwise the environment draws itself, and the list
+    is empty where it cannot.
+    """
+    env = make()
+    if not images:
+        able = "rgb_array" in env.metadata.get("render_modes", ())
+        env.close()
+        if not able:
+            return []
+        env = make(render_mode="rgb_array")
+    names = action_names(env)
+    generator = torch.Generator().manual_seed(seed)
+    frames: list[Frame] = []
+    episode = 0
+    while len(frames) < ENOUGH_FRAMES:
+        episode += 1
+        frames += _episode(agent, env, names, generator, seed if episode == 1 else None, f"episode {episode}", images)
+    env.close()
+    return frames[:MOST_FRAMES]
+
+
+def _episode(
+    agent: JEPAAgent,
+    env: gym.Env[Any, Any],
+    names: Sequence[str] | None,
+    generator: torch.Generator,
+    seed: int | None,
+    title: str,
+    images: bool,
+) -> list[Frame]:
+    observation, info = env.reset(seed=seed)
+    frames: list[Frame] = []
+    total, previous, ended = 0.0, None, False
+    while len(frames) < MOST_FRAMES:
+        image = as_images(observation[None])[0] if images else np.asarray(env.render())
+        count = f" · count {info['count']}" if "count" in info else ""
+        if ended:
+            outcome = {True: "success", False: "no success", None: "over"}[info.get("is_success")]
+            frames.append(
+                Frame(image=image, title=f"{title} · {outcome}, return {total:g}{count}", actions=(), rewards=np.zeros(0))
+            )
+            break
+        plan = agent.plan(observation[None], generator=generator, previous=previous)
+        previous = plan.actions.cpu().numpy()
+        with torch.no_grad():
+            latent = agent.model.encode(torch.as_tensor(observation[None], device=agent.device))[0]
+        frames.append(
+            Frame(
+                image=image,
+                title=f"{title} · step {len(frames)}{count}",
+                actions=[name_action(action, names) for action in previous[0]],
+                rewards=imagined_rewards(agent.model, latent, plan.actions[0]),
+            )
+        )
+        observation, reward, terminated, truncated, info = env.step(agent.action_adapter.to_env(previous[:, 0])[0])
+        total += float(reward)
+        ended = terminated or truncated
+    return frames
+
+
+def as_images(observation: np.ndarray) -> np.ndarray:
+    """Images [N, H, W, C] of observations [N, H, W, C] or [N, C, H, W]; the colour axis is the short one."""
+    return observation.transpose(0, 2, 3, 1) if observation.shape[1] < observation.shape[3] else observation
+
+
+def action_names(env: gym.Env[Any, Any]) -> Sequence[str] | None:
+    """What the environment calls its numbered actions, where that is known."""
+    base = env.unwrapped
+    if isinstance(base, CountingEnv):
+        return COUNTING_ACTIONS.get(base.action_mode)
+    listed = getattr(base, "actions", None)
+    if isinstance(listed, type) and issubclass(listed, enum.IntEnum):
+        return [action.name for action in listed]
+    return None
+
+
+def name_action(action: np.ndarray, names: Sequence[str] | None) -> str:
+    """One of the agent's actions in a few letters."""
+    parts = np.asarray(action).reshape(-1)
+    if names is not None and len(parts) == 1:
+        return names[int(parts[0])]
+    if len(parts) > 2:
+        return ""
+    return ", ".join(f"{part:.1f}" if parts.dtype.kind == "f" else str(part) for part in parts)
+
+
+def film(frames: Sequence[Frame]) -> Picture:
+    """Draw the frames, observations enlarged, at the pace of a reader where the episodes are short."""
+    rewards = np.concatenate([frame.rewards for frame in frames])
+    limits = min(0.0, 1.1 * rewards.min()), max(1.05, 1.1 * rewards.max())
+    horizon = max(len(frame.rewards) for frame in frames)
+    drawn = [_draw(frame, horizon, limits) for frame in frames]
+    episodes = sum(not len(frame.rewards) for frame in frames)
+    slow, fast = PACE
+    file = io.BytesIO()
+    imageio.imwrite(file, drawn, extension=".gif", duration=slow if episodes > 1 else fast, loop=0)
+    alt = f"Animation of {len(frames)} moments: the observation at the left, bars of imagined reward at the right."
+    return Picture(name="episode.gif", alt=alt, data=file.getvalue(), wide=True)
+
+
+def _draw(frame: Frame, horizon: int, limits: tuple[float, float]) -> np.ndarray:
+    figure = blank(SIZE, dpi=DPI, layout=None)
+    figure.text(0.03, 0.925, frame.title, fontsize=11, color=INK)
+    seen = figure.add_axes((0.03, 0.05, 0.45, 0.82))
+    gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if frame.image.shape[-1] == 1 else {}
+    seen.imshow(frame.image.squeeze(-1) if gray else frame.image, interpolation="nearest", **gray)
+    seen.set_axis_off()
+    bars = figure.add_axes((0.6, 0.25, 0.37, 0.52))
+    tidy(bars)
+    bars.set_title("imagined reward of the plan", fontsize=9.5, color=INK, loc="left")
+    bars.set_ylim(*limits)
+    bars.set_xlim(-0.6, horizon - 0.4)
+    bars.set_xticks(range(len(frame.actions)), frame.actions, rotation=35 if horizon > 3 else 0, fontsize=8.5)
+    bars.grid(visible=False, axis="x")
+    colours = [BLUE] + ["#a9c9e2"] * horizon
+    bars.bar(range(len(frame.rewards)), frame.rewards, color=colours[: len(frame.rewards)], width=0.7)
+    note = "dark: the action taken now" if len(frame.rewards) else "the episode is over"
+    figure.text(0.6, 0.05, note, fontsize=8.5, color=GREY)
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,192 @@
+"""The command line as a user meets it: what it makes, and what it says when something is wrong."""
+
+import csv
+import json
+
+import gymnasium as gym
+import pytest
+
+from jepa_rl.scripts.cli import run
+
+QUICK = [
+    *("--total-timesteps", "400", "--log-interval", "100", "--checkpoint-interval", "100", "--episodes", "4", "--quiet"),
+    *("--training.starts", "50", "--training.updates-per-step", "0.05", "--training.batch-size", "4"),
+    *("--exploration.warmup", "50", "--exploration.epsilon-steps", "100", "--replay.capacity", "500"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    assert run(["train", "counting", "--out", str(folder), "--env.target", "2", *QUICK]) == 0
+    return folder
+
+
+def test_a_run_folder_holds_what_it_should(finished):
+    result = json.loads((finished / "result.json").read_text())
+    expected = {"env_steps", "updates", "wall_seconds", "peak_rss_mb", "success_rate", "return_mean"}
+    expected |= {"heldout_accuracy", "ari", "separation", "effective_rank", "planner_ms", "update_over_bare"}
+    assert expected <= set(result)
+    assert result["env_steps"] == 400
+    assert result["updates"] == int((400 - 50) * 0.05)
+    assert result["env"] == {"target": 2}
+    config = json.loads((finished / "config.json").read_text())
+    assert config["agent"]["training"]["batch_size"] == 4
+    rows = list(csv.DictReader((finished / "progress.csv").open()))
+    assert [int(row["time/total_timesteps"]) for row in rows] == [112, 208, 304, 400]
+    assert float(rows[-1]["train/dynamics_loss"]) > 0
+    assert float(rows[-1]["collapse/effective_rank"]) > 0
+    assert (finished / "checkpoint" / "agent.zip").is_file()
+    assert list((finished / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["cem", "mppi", "exhaustive", "random_shooting"])
+def test_the_planner_can_be_swapped_at_evaluation(finished, capsys, kind):
+    options = ["--planner.kind", kind, "--planner.samples", "16", "--planner.elites", "4", "--planner.iterations", "2"]
+    assert run(["evaluate", str(finished), "--episodes", "3", "--json", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["planner"] == kind
+    assert found["episodes"] == 3
+    low, high = found["success_interval"]
+    assert 0 <= low <= found["success_rate"] <= high <= 1
+    assert found["planner_ms"] > 0
+
+
+def test_evaluation_repeats_itself_and_depends_on_its_seed(finished, capsys):
+    def measure(seed):
+        assert run(["evaluate", str(finished), "--episodes", "20", "--json", "--seed", str(seed)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        return found["success_rate"], found["length_mean"]
+
+    assert measure(0) == measure(0)
+    assert len({measure(seed) for seed in range(4)}) > 1
+
+
+def test_resuming_goes_on_to_a_larger_total(finished, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    assert (
+        run(["resume", str(folder), "--total-timesteps", "600", "--log-interval", "100", "--episodes", "4", "--quiet"]) == 0
+    )
+    rows = list(csv.DictReader((folder / "progress.csv").open()))
+    assert [int(row["time/total_timesteps"]) for row in rows] == [112, 208, 304, 400, 512, 608]
+    assert json.loads((folder / "config.json").read_text())["total_timesteps"] == 600
+
+
+def test_the_speed_command_compares_with_the_bare_pass(finished, capsys):
+    assert run(["speed", str(finished)]) == 0
+    assert "ratio" in capsys.readouterr().out
+
+
+def test_help_teaches(capsys):
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("train", "evaluate", "resume", "report", "demo"))
+    with pytest.raises(SystemExit) as stopped:
+        run(["train", "counting", "--help"])
+    assert stopped.value.code == 0
+    assert "--model.dynamics.target" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["train", "countng"], "unknown preset 'countng'; did you mean counting?"),
+        (["train", "--seed", "1", "counting"], "the preset comes first"),
+        (["train", "counting", "--env-id", "jepa_rl/Countin-v0"], "jepa_rl/Counting-v0"),
+        (["train", "counting", "--env.target", "9"], "target must lie in 0..max_objects=8, got 9"),
+        (["train", "counting", "--env.targett", "3"], "it takes actions, episode_length, max_objects, reward, target"),
+        (["train", "counting", "--env.target"], "--env.target needs a value"),
+        (["train", "counting", "--total-timesteps", "0"], "--total-timesteps must be at least 1, got 0"),
+        (["train", "counting", "--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["train", "counting", "--discount", "1.5"], "discount must be in (0, 1], got 1.5"),
+        (["train", "default", "--env-id", "FrozenLake-v1", "--planner.horizon", "0"], "horizon must be at least 1"),
+        (["train", "default", "--env-id", "Blackjack-v1"], "observation space Tuple"),
+        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["resume", "nowhere"], "nowhere is not a run folder"),
+    ],
+)
+def test_bad_input_is_explained_in_a_line_or_two_and_leaves_nothing(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = run([*arguments])
+    except SystemExit as stopped:  # the parser of options has its own way out
+        status = stopped.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_not_overwritten(finished, capsys):
+    before = (finished / "result.json").read_bytes()
+    assert run(["train", "counting", "--out", str(finished), *QUICK]) == 2
+    assert f"jepa-rl resume {finished}" in capsys.readouterr().err
+    assert (finished / "result.json").read_bytes() == before
+
+
+def test_an_unwritable_folder_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(["train", "counting", "--out", str(tmp_path / "file" / "run"), *QUICK]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    path = folder / "checkpoint" / "agent.zip"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert run(["evaluate", str(folder)]) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_failing_environment_leaves_a_run_that_resumes_to_the_same_end(tmp_path, capsys):
+    """The environment breaks in the middle, is mended, and the resumed run equals one that never broke."""
+    gym.register("Breaking-v0", entry_point=Breaking, order_enforce=False, disable_env_checker=True)
+    try:
+        whole, broken = tmp_path / "whole", tmp_path / "broken"
+        Breaking.fails_at = None
+        assert run(["train", "default", "--env-id", "Breaking-v0", "--out", str(whole), *QUICK]) == 0
+        Breaking.fails_at = 150
+        assert run(["train", "default", "--env-id", "Breaking-v0", "--out", str(broken), *QUICK]) == 2
+        error = capsys.readouterr().err
+        assert "the bridge is out" in error
+        assert f"jepa-rl resume {broken}" in error
+        Breaking.fails_at = None
+        assert run(["resume", str(broken), "--log-interval", "100", "--episodes", "4", "--quiet"]) == 0
+        assert without_time(whole / "progress.csv") == without_time(broken / "progress.csv")
+    finally:
+        del gym.registry["Breaking-v0"]
+
+
+def without_time(path):
+    return [{name: value for name, value in row.items() if name != "time/seconds"} for row in csv.DictReader(path.open())]
+
+
+class Breaking(gym.Env):
+    """A walk on 0..9 that ends at either side, in an environment whose bridge may be out."""
+
+    observation_space = gym.spaces.Discrete(10)
+    action_space = gym.spaces.Discrete(2)
+    fails_at: int | None = None
+
+    def __init__(self):
+        self.total = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = int(self.np_random.integers(1, 9))
+        return self.place, {}
+
+    def step(self, action):
+        if self.total == self.fails_at:
+            raise RuntimeError("the bridge is out")
+        self.total += 1
+        self.place += 2 * int(action) - 1
+        return self.place, float(self.place == 9), self.place in (0, 9), False, {}
