@@ -202,7 +202,7 @@ def _read_manifest(archive: zipfile.ZipFile) -> dict[str, object]:
     """Return what the manifest says of each member, having compared their names with those in the archive."""
     names = archive.namelist()
     if _MANIFEST not in names or archive.getinfo(_MANIFEST).file_size > _MANIFEST_LIMIT:
-        raise CheckpointError(f"is not a jepa_rl checkpoint: it has no {_MANIFEST}")
+        raise CheckpointError(f"is not a jepa_rl checkpoint: it has no {_MANIFEST} of a plausible size")
     try:
         manifest = json.loads(archive.read(_MANIFEST))
     except _PARSER_ERRORS as error:

@@ -19,6 +19,7 @@ COMMANDS = {
     "resume": "go on with a run that was stopped",
     "report": "figures and an HTML page of one or more runs",
     "speed": "how fast a run's update is, against the bare forward and backward pass",
+    "ablate": "what each choice of the counting preset buys, by switching it off",
     "demo": "train, evaluate and report the counting preset, and show the table",
 }
 EXPECTED_ERRORS = (

@@ -54,6 +54,11 @@ class Decoder(nn.Module):
         """Images float32 [N, H, W, C] in [0, 1] of latents [N, D]."""
         return self(torch.as_tensor(latent)).numpy()
 
+    def explained_variance(self, latent: np.ndarray, image: np.ndarray) -> float:
+        """The share of the variance of uint8 images [N, H, W, C] that their latents [N, D] give; 0 for the mean image."""
+        target = image.astype(np.float32) / 255
+        return float(1 - ((self.decode(latent) - target) ** 2).mean() / target.var(0).mean())
+
 
 def train_decoder(latent: np.ndarray, image: np.ndarray, *, updates: int, seconds: float, seed: int) -> Decoder:
     """Fit a decoder to latents float32 [N, D] and their images uint8 [N, H, W, C], by squared error, on the CPU.

@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from jepa_rl.scripts.page import Picture
 
@@ -18,13 +19,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 BLUE, VERMILION, GREY = COLOURS[0], COLOURS[1], "#7a828e"
 INK = "#2a323e"
 DPI = 160
+PADDING = 0.09  # inches
 HALF = (4.2, 3.2)  # inches: legible at half the page's width and on a phone
-FULL_WIDTH = 6.6  # inches, of what takes the whole width
 
 
-def blank(size: tuple[float, float], dpi: int = DPI, layout: str | None = "constrained") -> Figure:
+def blank(size: tuple[float, float], dpi: int = DPI, constrained: bool = True) -> Figure:
     """An empty drawing of a size in inches."""
-    figure = Figure(figsize=size, dpi=dpi, layout=layout)
+    figure = Figure(figsize=size, dpi=dpi)
+    if constrained:
+        figure.set_layout_engine("constrained", w_pad=PADDING, h_pad=PADDING)
     FigureCanvasAgg(figure)
     return figure
 
@@ -38,6 +41,11 @@ def panel(title: str, xlabel: str, ylabel: str, size: tuple[float, float] = HALF
     axes.set_ylabel(ylabel, fontsize=10, color=INK)
     tidy(axes)
     return figure, axes
+
+
+def plain_numbers(axes: Axes) -> None:
+    """Label a logarithmic axis 0.01, 0.1, 1 instead of in powers."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def tidy(axes: Axes) -> None:

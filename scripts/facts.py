@@ -21,6 +21,7 @@ MEANINGS = {
     "effective rank": "directions that the latents use; near 0 is collapse",
     "planning": "one decision for one observation, median",
     "training": "collecting, planning and gradient steps together",
+    "evaluation": "of the final weights: the episodes and the held-out images",
     "peak memory": "of the training process, evaluation included",
     "update / bare": "time of an update over that of the bare forward and backward pass of its networks",
 }
@@ -38,14 +39,18 @@ def measured(result: Result) -> dict[str, str]:
     if result.get("success_rate") is not None:
         low, high = result["success_interval"]
         rows["success"] = f"{result['success_rate']:.3f} ({low:.3f} to {high:.3f})"
-    rows["return"] = f"{result['return_mean']:.3g} ± {result['return_std']:.2g}"
+    rows["return"] = f"{result['return_mean']:.2f} ± {result['return_std']:.2f}"
     for name, key in (("held-out accuracy", "heldout_accuracy"), ("ARI", "ari"), ("separation", "separation")):
         if key in result:
             rows[name] = f"{result[key]:.3f}"
-    return rows | {
+    rows |= {
         "effective rank": f"{result['effective_rank']:.1f}",
         "planning": f"{result['planner_ms']:.1f} ms",
         "training": f"{result['wall_seconds']:.0f} s, {result['env_steps']:,} steps, {result['updates']:,} updates",
+    }
+    if "evaluation_seconds" in result:
+        rows["evaluation"] = f"{result['evaluation_seconds']:.0f} s"
+    return rows | {
         "peak memory": f"{result['peak_rss_mb']:,.0f} MB",
         "update / bare": f"{result['update_over_bare']:.2f}",
     }
@@ -78,7 +83,7 @@ def differing(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, str]]:
     """Setting -> run -> value, for the settings that are not the same in all runs."""
     every = {label: settings(config) for label, config in configs.items()}
     names = dict.fromkeys(name for flat in every.values() for name in flat)
-    rows = {name: {label: flat.get(name, "–") for label, flat in every.items()} for name in names}
+    rows = {name: {label: flat.get(name, "-") for label, flat in every.items()} for name in names}
     return {name: row for name, row in rows.items() if len(set(row.values())) > 1}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter
 from sklearn.decomposition import PCA
 
-from jepa_rl.scripts.drawing import COLOURS, FULL_WIDTH, GREY, INK, blank, class_colours, legend, panel, picture
+from jepa_rl.scripts.drawing import COLOURS, GREY, HALF, INK, blank, class_colours, legend, panel, picture, plain_numbers
 from jepa_rl.scripts.page import Picture
 
 Line = tuple[np.ndarray, np.ndarray]
@@ -38,6 +38,7 @@ def curve(
         axes.set_ylim(-0.03, 1.03)
     elif len(everything) and everything.min() > 0 and everything.max() > 20 * everything.min():
         axes.set_yscale("log")
+        plain_numbers(axes)
     if reference is not None:
         axes.axhline(reference, color=GREY, linewidth=1, linestyle=":")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -54,36 +55,37 @@ def latent_map(latent: np.ndarray, label: np.ndarray, noun: str) -> list[Picture
     """The first three principal components of latents [N, D], coloured by their labels int[N]."""
     pca = PCA(min(3, *latent.shape), random_state=0)
     position = pca.fit_transform(latent)
+    if np.corrcoef(position[:, 0], label)[0, 1] < 0:
+        position[:, 0] *= -1  # a component's sign means nothing; more to the right reads better
+    share = 100 * pca.explained_variance_ratio_
     pictures = []
     for other in range(1, position.shape[1]):
-        share = 100 * pca.explained_variance_ratio_
         figure, axes = panel(
             f"Latents of {len(latent):,} held-out images",
-            f"principal component 1 ({share[0]:.0f} % of variance)",
-            f"component {other + 1} ({share[other]:.0f} %)",
+            f"principal component 1 ({share[0]:.1f} % of variance)",
+            f"component {other + 1} ({share[other]:.1f} %)",
             size=(4.2, 3.9),
         )
         classes = np.unique(label)
         for kind, colour in zip(classes, class_colours(len(classes)), strict=True):
             points = position[label == kind]
             axes.scatter(points[:, 0], points[:, other], s=7, color=colour, alpha=0.55, linewidths=0, label=str(kind))
-        for kind, colour in zip(classes, class_colours(len(classes)), strict=True):
+        for kind in classes:
             centre = position[label == kind].mean(0)
             text = axes.text(centre[0], centre[other], str(kind), fontsize=12, weight="bold", ha="center", va="center")
             text.set_color(INK)
             text.set_path_effects([withStroke(linewidth=3, foreground="white")])
-        columns = (len(classes) + 1) // 2 if len(classes) > 6 else len(classes)
         shown = figure.legend(
             *axes.get_legend_handles_labels(),
             loc="outside lower center",
-            ncols=columns,
+            ncols=min(len(classes), 9),
             fontsize=8.5,
             frameon=False,
             title=noun,
             title_fontsize=9,
             markerscale=2.2,
             handletextpad=0.1,
-            columnspacing=0.9,
+            columnspacing=0.5,
         )
         for handle in shown.legend_handles:
             if handle is not None:
@@ -125,18 +127,21 @@ def distance_map(latent: np.ndarray, label: np.ndarray, noun: str, per_class: in
     return picture(figure, "distances", f"Heat map of pairwise latent distances, rows and columns sorted by {noun}.")
 
 
-def image_rows(rows: Mapping[str, np.ndarray], titles: list[str]) -> Picture:
-    """Rows of images float [n, H, W, C] in [0, 1], named at the left, a column per title."""
-    columns = len(titles)
-    figure = blank((FULL_WIDTH, FULL_WIDTH / (columns + 1.2) * len(rows) * 1.06 + 0.3))
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for row, (name, images) in zip(grid, rows.items(), strict=True):
-        row[0].set_ylabel(name, fontsize=9, color=INK, rotation=0, ha="right", va="center", labelpad=6)
-        for axes, image in zip(row, images, strict=True):
-            axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=9, color=INK)
-    return picture(figure, "reconstructions", f"Rows of images: {'; '.join(rows)}.", wide=True)
+def image_rows(rows: Mapping[str, np.ndarray], titles: Sequence[str]) -> list[Picture]:
+    """Rows of images float [n, H, W, C] in [0, 1], named at the left, a column per title, in two halves."""
+    half = (len(titles) + 1) // 2
+    pictures = []
+    for number, columns in enumerate((slice(half), slice(half, None)), start=1):
+        shown = titles[columns]
+        figure = blank((HALF[0], HALF[0] * 1.12 * len(rows) / (half + 1.4)))
+        grid = figure.subplots(len(rows), half, squeeze=False)
+        for line, (name, images) in zip(grid, rows.items(), strict=True):
+            for axes in line:
+                axes.set_axis_off()
+            for axes, image, title in zip(line, images[columns], shown, strict=False):
+                axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
+                if line is grid[0]:
+                    axes.set_title(title, fontsize=9, color=INK, pad=3)
+            line[0].text(-0.08, 0.5, name, fontsize=8, color=INK, ha="right", va="center", transform=line[0].transAxes)
+        pictures.append(picture(figure, f"reconstructions-{number}", f"Rows of images: {'; '.join(rows)}."))
+    return pictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.scripts.drawing import BLUE, GREY, INK, blank, tidy
 from jepa_rl.scripts.imagination import imagined_rewards
 from jepa_rl.scripts.page import Picture
+from jepa_rl.scripts.run_folder import RunConfig
 
 ENOUGH_FRAMES = 24  # another episode begins only below that
 MOST_FRAMES = 60
@@ -38,19 +39,19 @@ class Frame:
     rewards: np.ndarray  # [H], expected
 
 
-def play(agent: JEPAAgent, make: Callable[..., gym.Env[Any, Any]], *, images: bool, seed: int) -> list[Frame]:
+def play(agent: JEPAAgent, config: RunConfig, *, images: bool, seed: int) -> list[Frame]:
     """Best-plan episodes from ``seed`` on, several where they are short.
 
     ``images``: the observations are images, to be shown as they are; otherwise the environment draws itself, and the list
     is empty where it cannot.
     """
-    env = make()
+    env = config.factory()()
     if not images:
         able = "rgb_array" in env.metadata.get("render_modes", ())
         env.close()
         if not able:
             return []
-        env = make(render_mode="rgb_array")
+        env = config.factory(render_mode="rgb_array")()
     names = action_names(env)
     generator = torch.Generator().manual_seed(seed)
     frames: list[Frame] = []
@@ -142,7 +143,7 @@ def film(frames: Sequence[Frame]) -> Picture:
 
 
 def _draw(frame: Frame, horizon: int, limits: tuple[float, float]) -> np.ndarray:
-    figure = blank(SIZE, dpi=DPI, layout=None)
+    figure = blank(SIZE, dpi=DPI, constrained=False)
     figure.text(0.03, 0.925, frame.title, fontsize=11, color=INK)
     seen = figure.add_axes((0.03, 0.05, 0.45, 0.82))
     gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if frame.image.shape[-1] == 1 else {}
@@ -157,7 +158,9 @@ def _draw(frame: Frame, horizon: int, limits: tuple[float, float]) -> np.ndarray
     bars.grid(visible=False, axis="x")
     colours = [BLUE] + ["#a9c9e2"] * horizon
     bars.bar(range(len(frame.rewards)), frame.rewards, color=colours[: len(frame.rewards)], width=0.7)
-    note = "dark: the action taken now" if len(frame.rewards) else "the episode is over"
+    if frame.actions:
+        bars.get_xticklabels()[0].set(color=BLUE, weight="bold")
+    note = "blue: the action taken now" if len(frame.rewards) else "the episode is over"
     figure.text(0.6, 0.05, note, fontsize=8.5, color=GREY)
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)

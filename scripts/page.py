@@ -69,7 +69,8 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 60rem; padding: 2.5rem 1.1rem 5rem; background: var(--ground); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; overflow-wrap: anywhere; }
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .3rem; }
 h2 { font-size: 1.4rem; line-height: 1.3; margin: 3.5rem 0 .8rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.08rem; margin: 2.4rem 0 .2rem; }
@@ -85,7 +86,8 @@ th, td { text-align: left; vertical-align: top; padding: .45rem .7rem .45rem 0; 
 th { font-weight: 600; }
 th small { display: block; font-weight: 400; line-height: 1.35; }
 .facts th { width: 58%; }
-details { margin: 1.4rem 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); padding: .6rem .9rem; }
+details { margin: 1.4rem 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel);
+  padding: .6rem .9rem; }
 summary { cursor: pointer; font-weight: 600; }
 details table { margin-top: .6rem; font: .82rem/1.4 ui-monospace, Menlo, Consolas, monospace; }
 @media (max-width: 40rem) {
@@ -100,10 +102,10 @@ details table { margin-top: .6rem; font: .82rem/1.4 ui-monospace, Menlo, Consola
 
 def render(title: str, lead: str, comparison: Comparison | None, sections: Sequence[Section]) -> str:
     """The whole page. Nothing in it asks the network for anything."""
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="soft">{escape(lead)}</p>']
+    body = [f"<h1>{_text(title)}</h1>", f'<p class="soft">{_text(lead)}</p>']
     if comparison is not None:
         body.append(_comparison(comparison))
-    body += [_section(section) for section in sections]
+    body += [_section(section, headed=len(sections) > 1) for section in sections]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -121,6 +123,11 @@ def write_pictures(folder: Path, exhibits: Sequence[Exhibit]) -> None:
             (folder / picture.name).write_bytes(picture.data)
 
 
+def _text(text: str) -> str:
+    """HTML of plain text; a number stays with its percent sign."""
+    return escape(text).replace(" %", "&nbsp;%")
+
+
 def _comparison(comparison: Comparison) -> str:
     columns = list(dict.fromkeys(name for row in comparison.rows.values() for name in row))
     parts = ["<h2>Comparison</h2>", _stacking_table("run", columns, comparison.rows)]
@@ -132,33 +139,33 @@ def _comparison(comparison: Comparison) -> str:
 
 def _stacking_table(corner: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> str:
     """A table whose rows become small lists on a narrow screen."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in [corner, *columns])
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in [corner, *columns])
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(f'<td data-label="{escape(column)}">{escape(row.get(column, "–"))}</td>' for column in columns)
+        f'<tr><th scope="row">{_text(name)}</th>'
+        + "".join(f'<td data-label="{_text(column)}">{_text(row.get(column, "-"))}</td>' for column in columns)
         + "</tr>"
         for name, row in rows.items()
     )
     return f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, headed: bool) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(fact.name)}{f"<small>{escape(fact.meaning)}</small>" if fact.meaning else ""}</th>'
-        f"<td>{escape(fact.value)}</td></tr>"
+        f'<tr><th scope="row">{_text(fact.name)}{f"<small>{_text(fact.meaning)}</small>" if fact.meaning else ""}</th>'
+        f"<td>{_text(fact.value)}</td></tr>"
         for fact in section.facts
     )
     settings = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in section.settings.items()
+        f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in section.settings.items()
     )
     parts = [
-        f"<h2>{escape(section.title)}</h2>",
+        f"<h2>{_text(section.title)}</h2>" if headed else "",
         f'<table class="facts"><tbody>{rows}</tbody></table>',
         f"<details><summary>All settings</summary><table><tbody>{settings}</tbody></table></details>",
         *map(_exhibit, section.exhibits),
     ]
     if section.notes:
-        items = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
+        items = "".join(f"<li>{_text(note)}</li>" for note in section.notes)
         parts.append(f'<h3>Not shown</h3><ul class="soft">{items}</ul>')
     return "\n".join(parts)
 
@@ -166,7 +173,7 @@ def _section(section: Section) -> str:
 def _exhibit(exhibit: Exhibit) -> str:
     pictures = "".join(map(_picture, exhibit.pictures))
     return (
-        f"<h3>{escape(exhibit.title)}</h3>\n<figure><figcaption>{escape(exhibit.caption)}</figcaption>"
+        f"<h3>{_text(exhibit.title)}</h3>\n<figure><figcaption>{_text(exhibit.caption)}</figcaption>"
         f'<div class="pictures">{pictures}</div></figure>'
     )
 
@@ -175,4 +182,4 @@ def _picture(picture: Picture) -> str:
     encoded = base64.b64encode(picture.data).decode("ascii")
     kind = picture.name.rpartition(".")[2]
     wide = ' class="wide"' if picture.wide else ""
-    return f'<img{wide} src="data:image/{kind};base64,{encoded}" alt="{escape(picture.alt)}">'
+    return f'<img{wide} src="data:image/{kind};base64,{encoded}" alt="{_text(picture.alt)}">'

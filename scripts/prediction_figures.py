@@ -54,10 +54,15 @@ def _calibration(name: str, quantity: str, happened: np.ndarray, probability: np
         x, y = probability[bins == index].mean(), chosen.mean()
         axes.errorbar(x, y, yerr=[[y - interval.low], [interval.high - y]], fmt="o", color=BLUE, capsize=2.5, linewidth=1.3)
         axes.annotate(
-            f"{len(chosen):,}", (x, y), textcoords="offset points", xytext=(7, -3 if y > 0.5 else 3), fontsize=8, color=INK
+            f"{len(chosen):,}",
+            (x, y),
+            textcoords="offset points",
+            xytext=(7, -3 if y > 0.5 else -11),
+            fontsize=8,
+            color=INK,
         )
     axes.set_xlim(-0.05, 1.12)
-    axes.set_ylim(-0.05, 1.05)
+    axes.set_ylim(-0.13, 1.08)
     return picture(figure, name, f"Mean real against mean imagined {quantity} in {BINS} bins, with 95 % intervals.")
 
 
@@ -96,8 +101,8 @@ def open_loop_figure(error: OpenLoopError, planner_horizon: int) -> Picture:
     axes.plot(error.horizon, error.model, "o-", color=BLUE, linewidth=2, markersize=5, label="the model")
     if len(error.horizon) > 1 and planner_horizon < error.horizon[-1]:
         axes.axvline(planner_horizon, color=INK, linewidth=0.8, linestyle="-.", label="planner's horizon")
-    axes.set_ylim(0, max(1.15, 1.08 * max(error.model.max(), error.stay.max())))
+    axes.set_ylim(0, 1.5 * max(1.0, error.model.max(), error.stay.max()))
     axes.set_xticks(error.horizon[:: max(1, len(error.horizon) // 8)])
-    legend(axes)
+    legend(axes, loc="upper left")
     alt = f"Open-loop error from {error.model[0]:.2f} after 1 step to {error.model[-1]:.2f} after {error.horizon[-1]}."
     return picture(figure, "open-loop", alt)

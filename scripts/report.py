@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import tyro
 
 from jepa_rl.agent import CheckpointError, JEPAAgent
@@ -64,10 +65,15 @@ def write_report(runs: Sequence[RunFolder], out: Path | None = None, *, device: 
     """
     if not runs:
         raise ValueError("a report needs at least one run")
-    began = time.perf_counter()
-    labels = _labels(runs)
+    began, labels = time.perf_counter(), _labels(runs)
     comparison = _compare(labels, runs) if len(runs) > 1 else None
-    sections = [_section(label, run, device) for label, run in zip(labels, runs, strict=True)]
+    threads = torch.get_num_threads()
+    # Thousands of small operations: a second thread gains next to nothing, and waits wherever the processor is shared.
+    torch.set_num_threads(1)
+    try:
+        sections = [_section(label, run, device) for label, run in zip(labels, runs, strict=True)]
+    finally:
+        torch.set_num_threads(threads)
     title = f"{runs[0].config().preset} · {labels[0]}" if len(runs) == 1 else f"{len(runs)} runs compared"
     lead = "A world model trained from its own rollouts, and the planner that acts in its latent space."
     out = out or runs[0].path / "report.html"
@@ -130,7 +136,7 @@ def _agent_exhibits(label: str, run: RunFolder, agent: JEPAAgent) -> tuple[list[
     notes: list[str] = []
     print(f"{label}: an episode")
     images = observation_spec(agent.observation_space, config.agent.model.encoder.kind).kind == "image"
-    frames = play(agent, config.factory, images=images, seed=FILM_SEED)
+    frames = play(agent, config, images=images, seed=FILM_SEED)
     exhibits = []
     if frames:
         exhibits.append(_film_exhibit(frames))
@@ -160,9 +166,9 @@ def _film_exhibit(frames: Sequence[Frame]) -> Exhibit:
     return Exhibit(
         title="The agent at work",
         caption=(
-            "Held-out episodes, always taking the best plan. The bars are the rewards that the model expects along the plan "
-            "made at that moment, under the names of its actions; a good agent foresees the reward from the first frame on, "
-            "and then gets it."
+            "Held-out episodes, always taking the best plan. The bars are the rewards that the model expects along the "
+            "plan made at that moment, over the names of its actions; a good agent foresees the reward from the first "
+            "frame on, and then gets it. Beyond the end of an episode the bars mean little: the model was never there."
         ),
         pictures=[film(frames)],
     )

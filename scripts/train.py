@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import resource
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,11 @@ def main(arguments: Sequence[str]) -> None:
     execute(run, agent, args)
 
 
+def overridden(config: AgentConfig, options: Sequence[str]) -> AgentConfig:
+    """``config`` with command-line options such as ``--training.batch-size 32`` applied."""
+    return tyro.cli(AgentConfig, args=options, default=config)
+
+
 def _defaults(arguments: Sequence[str]) -> TrainArgs:
     """The preset's settings, so that --help shows them and options change them."""
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
@@ -147,7 +153,7 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
 
 def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
     """Evaluate the final weights on held-out seeds and write result.json."""
-    factory = run.config().factory()
+    factory, began = run.config().factory(), time.perf_counter()
     found = evaluate_agent(agent, factory, episodes=args.episodes, seed=0)
     held = heldout_latents(agent, factory, HELDOUT_IMAGES, seed=0)
     if held is not None:
@@ -155,6 +161,7 @@ def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
     else:
         stored = agent.replay.sample(1_000, 1, agent.streams.replay).observation[:, 0].numpy()
         representation = {"effective_rank": diagnostics.effective_rank(agent.encode(stored))}
+    evaluation_seconds = time.perf_counter() - began
     result = {
         "preset": args.preset,
         "env_id": args.env_id,
@@ -164,6 +171,7 @@ def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
         "updates": agent._n_updates,
         "wall_seconds": agent.wall_seconds,
         "updates_per_second": agent._n_updates / agent.wall_seconds,
+        "evaluation_seconds": evaluation_seconds,
         "peak_rss_mb": peak_rss_mb(),
         **dataclasses.asdict(found),
         **representation,

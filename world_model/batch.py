@@ -17,7 +17,8 @@ class Batch:
     episode enters. The first transition is always alive.
 
     ``label`` is p(o), the auxiliary value of each *observation* (arXiv:2509.12249): the reward that arriving there paid,
-    or what the environment said of it in ``info["auxiliary"]``. The first observation of an episode may have none.
+    or what the environment said of it in ``info["auxiliary"]``. The first observation of an episode may have none. The
+    repeated last observation repeats its label: mask with ``valid``.
     """
 
     observation: Tensor  # [B, T + 1, *observation_shape], in the dtype of the environment

@@ -107,7 +107,7 @@ def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCon
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
         logits = model.heads["reward"](view).float()
-        return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled)
+        return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled & batch.valid)
     action = batch.action.flatten(0, 1)
     logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
     loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)

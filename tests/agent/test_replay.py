@@ -436,6 +436,16 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(changed, messa
     require_equal(sampled, twin.replay.sample(9, 2, np.random.default_rng(0)))
 
 
+def test_a_state_with_transitions_in_rows_never_written_is_refused():
+    twin = Twin(2, 6)
+    twin.step(((TERMINATED, 0.0, None), (RUNS, 0.0, None)))  # environment 0 has written a third row, environment 1 has not
+    state = twin.replay.state()
+    has_action = state["has_action"].copy()
+    has_action[2 * 2 + 1] = True
+    with pytest.raises(ValueError, match="unwritten"):
+        make_replay(n_envs=2, ring=6).load_state(state | {"has_action": has_action})
+
+
 def test_a_state_with_a_missing_array_is_refused():
     state = dict(Twin(2, 6).replay.state())
     del state["label"]

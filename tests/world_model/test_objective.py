@@ -138,13 +138,17 @@ def test_the_scale_free_loss_does_not_change_when_every_latent_is_scaled():
     assert after.item() == pytest.approx(before.item(), rel=1e-3)
 
 
-def test_nothing_after_the_end_of_an_episode_enters_any_loss():
-    config = dataclasses.replace(OFF, imagined_heads=True, regularizer=RegularizerConfig(variance=1.0), **TASKS)
+@pytest.mark.parametrize("reward_input", ["observation", "transition"])
+def test_nothing_after_the_end_of_an_episode_enters_any_loss(reward_input):
+    tasks = {**TASKS, "reward": RewardConfig(weight=1.0, input=reward_input)}
+    config = dataclasses.replace(OFF, imagined_heads=True, regularizer=RegularizerConfig(variance=1.0), **tasks)
     batch = a_batch()
     poisoned = {name: getattr(batch, name).clone() for name in Batch.__slots__}
     poisoned["observation"][::4, 3] = 1e3
     poisoned["reward"][::4, 2] = 1e3
     poisoned["action"][::4, 2] = 2
+    poisoned["label"][::4, 3] = 1e3
+    poisoned["labelled"][::4, 3] = True
     clean, dirty = terms_of(config, batch)[1], terms_of(config, Batch(**poisoned))[1]
     assert {name: term.item() for name, term in clean.items()} == pytest.approx(
         {name: term.item() for name, term in dirty.items()}

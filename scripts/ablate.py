@@ -1,0 +1,144 @@
+"""``jepa-rl ablate``: what each choice of the counting preset buys, by switching it off once."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from stable_baselines3.common.callbacks import BaseCallback
+
+from jepa_rl.agent import JEPAAgent, preset
+from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, heldout_latents
+from jepa_rl.scripts.grid import Cell, run_grid
+from jepa_rl.scripts.train import overridden
+from jepa_rl.world_model import diagnostics
+
+GOAL = 0.95  # held-out accuracy
+LOOK_EVERY = 1_000  # environment steps between two looks at it
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "preset": (),
+    "no contrast normalisation": ("--model.encoder.contrast", "none"),
+    "standard contrast normalisation": ("--model.encoder.contrast", "standard"),
+    "plain L_dyn": ("--model.dynamics.no-scale-free",),
+    "no prioritised windows": ("--replay.prioritised-fraction", "0"),
+    "heads on encoded latents only": ("--model.no-imagined-heads",),
+    "two-step rollouts": ("--training.transitions", "2", "--training.batch-size", "32"),
+    "8x8 stride-4 convolution first": (
+        "--model.encoder.convolutions",
+        *("32", "8", "4", "0"),
+        *("64", "3", "2", "0"),
+        *("64", "3", "1", "0"),
+    ),
+    "learning rate halved": ("--training.learning-rate", "1e-3"),
+    "float32": ("--training.precision", "float32"),
+    "random actions only": ("--exploration.kind", "random"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateArgs:
+    """Train the counting preset with each of its choices switched off, until held-out accuracy 0.95 or the preset's length.
+
+    Finished runs are skipped. Writes one JSON per run and table.csv: updates and seconds to 0.95, medians over seeds.
+
+    Example: jepa-rl ablate --seeds 3 --jobs 2
+    """
+
+    out: Path = Path("docs/results/counting_choices")
+    seeds: int = 3
+    jobs: int = 2
+    """Runs side by side; the cores are shared among them."""
+
+
+class AccuracyProbe(BaseCallback):
+    """Looks at the held-out accuracy every ``LOOK_EVERY`` steps and stops at ``GOAL``. Looking does not count as time."""
+
+    def __init__(self, env_id: str) -> None:
+        super().__init__()
+        self.env_id = env_id
+        self.curve: list[tuple[int, float, float]] = []  # updates, seconds of training, accuracy
+        self.looking = 0.0
+
+    def _on_step(self) -> bool:
+        agent = self.model
+        assert isinstance(agent, JEPAAgent)
+        if agent.num_timesteps % LOOK_EVERY >= agent.n_envs:
+            return True
+        began = time.perf_counter()
+        held = heldout_latents(agent, lambda: make_env(self.env_id), HELDOUT_IMAGES, seed=0)
+        assert held is not None
+        accuracy = diagnostics.heldout_accuracy(held.latent, held.count)
+        self.curve.append((agent._n_updates, agent.wall_seconds - self.looking, accuracy))
+        self.looking += time.perf_counter() - began
+        return accuracy < GOAL
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Train one variant with one seed."""
+    chosen = preset("counting")
+    probe = AccuracyProbe(chosen.env_id)
+    agent = JEPAAgent(overridden(chosen.agent, cell["options"]), lambda: make_env(chosen.env_id), seed=cell["seed"])
+    agent.learn(chosen.total_timesteps, callback=probe)
+    updates, seconds, accuracy = probe.curve[-1]
+    reached = accuracy >= GOAL
+    return {
+        "updates_to_goal": updates if reached else None,
+        "seconds_to_goal": seconds if reached else None,
+        "last_accuracy": accuracy,
+        "updates": agent._n_updates,
+        "milliseconds_per_update": 1000 * seconds / max(updates, 1),
+        "curve": probe.curve,
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    args = tyro.cli(AblateArgs, prog="jepa-rl ablate", args=arguments)
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    base = preset("counting").agent
+    cells: list[Cell] = [
+        {"name": slug(name), "seed": seed, "options": list(options), "agent": dataclasses.asdict(overridden(base, options))}
+        for seed in range(args.seeds)
+        for name, options in CHOICES.items()
+    ]
+    results = run_grid(cells, measure, args.out, args.jobs)
+    rows = [summarise(name, [r for r in results if r["cell"]["name"] == slug(name)]) for name in CHOICES]
+    with (args.out / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    print((args.out / "table.csv").read_text())
+
+
+def slug(name: str) -> str:
+    """A choice's name as part of a file's name."""
+    return name.replace(" ", "_")
+
+
+def summarise(name: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over seeds; a run that never got there counts as slower than any that did."""
+    reached = [result for result in results if result["updates_to_goal"] is not None]
+
+    def median(key: str) -> str:
+        values = [result[key] if result[key] is not None else float("inf") for result in results]
+        middle = statistics.median(values)
+        return "not reached" if middle == float("inf") else f"{middle:.0f}"
+
+    return {
+        "choice": name,
+        "reached": f"{len(reached)} of {len(results)}",
+        "updates to 0.95": median("updates_to_goal"),
+        "seconds to 0.95": median("seconds_to_goal"),
+        "last accuracy (median)": f"{statistics.median(r['last_accuracy'] for r in results):.3f}",
+        "ms per update (median)": f"{statistics.median(r['milliseconds_per_update'] for r in results):.1f}",
+    }
