@@ -13,7 +13,6 @@ from jepa_rl.world_model import ModelConfig
 
 ExplorationKind = Literal["planner", "random"]
 Schedule = Literal["constant", "cosine"]
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +82,6 @@ class TrainingConfig:
     weight_decay: float = 0.0
     max_gradient_norm: float = 10.0
     """Gradients are scaled down to this norm."""
-    precision: Precision = "float32"
-    """bfloat16: matrix products and convolutions of the update in bfloat16 (autocast); weights stay float32."""
 
     def __post_init__(self) -> None:
         positive = ("updates_per_step", "batch_size", "transitions", "learning_rate", "encoder_rate", "max_gradient_norm")

@@ -11,6 +11,9 @@ import numpy as np
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
+Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
+
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     """Seeds every episode from (base seed, episode number) instead of letting one random stream run through all.
@@ -48,3 +51,23 @@ def vectorize(factory: Callable[[], gym.Env[Any, Any]], n_envs: int) -> VecEnv:
 def _monitored(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:
     # SeededEpisodes is outermost, so that rebuilding an episode passes through the Monitor's accounts as well.
     return SeededEpisodes(Monitor(factory()))
+
+
+def as_vec_env(env: EnvLike, n_envs: int, check: Check = lambda env: None) -> VecEnv:
+    """The environments to collect from; see JEPAAgent. ``check`` sees them first, for its errors are clearer."""
+    if isinstance(env, VecEnv):
+        check(env)
+        return env
+    if isinstance(env, str):
+        return vectorize(functools.partial(_checked, functools.partial(gym.make, env), check), n_envs)
+    if isinstance(env, gym.Env):
+        return vectorize(functools.partial(_checked, lambda: env, check), 1)
+    if callable(env):
+        return vectorize(functools.partial(_checked, env, check), n_envs)
+    raise TypeError(f"env must be a Gymnasium environment, its id, a function that makes one, or a VecEnv, got {env!r}")
+
+
+def _checked(factory: Callable[[], gym.Env[Any, Any]], check: Check) -> gym.Env[Any, Any]:
+    env = factory()
+    check(env)
+    return env

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,17 +20,15 @@ from stable_baselines3.common.vec_env import VecEnv
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
-from jepa_rl.agent.episodes import vectorize
+from jepa_rl.agent.episodes import EnvLike, as_vec_env
+from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter, observation_spec
 from jepa_rl.planners import Plan, PlannerConfig, make_planner
-from jepa_rl.world_model import WorldModel, build_world_model, loss_terms, loss_weights
-from jepa_rl.world_model.target import ema_update, frozen_copy
-
-EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
+from jepa_rl.world_model import WorldModel
 
 
 class JEPAAgent(BaseAlgorithm):
@@ -90,24 +86,33 @@ class JEPAAgent(BaseAlgorithm):
         ActionAdapter(env.action_space)
 
     def _setup_model(self) -> None:
-        config, assert_seed = self.config, self.seed
-        assert assert_seed is not None
+        assert self.seed is not None
         self.action_adapter = ActionAdapter(self.action_space)
-        self.streams = RandomStreams(assert_seed)
-        self.model: WorldModel = build_world_model(
-            config.model,
-            observation=observation_spec(self.observation_space, config.model.encoder.kind),
+        self.streams = RandomStreams(self.seed)
+        self.learner = Learner(
+            self.config,
+            observation=observation_spec(self.observation_space, self.config.model.encoder.kind),
             action_counts=self.action_adapter.counts,
             box_size=self.action_adapter.box_size,
-            generator=self.streams.initialisation,
-        ).to(self.device)
+            initialisation=self.streams.initialisation,
+            training=self.streams.training,
+            device=self.device,
+        )
         self.policy = self.model  # type: ignore[assignment]  # where Stable-Baselines3's callbacks look for a module
-        self.ema = frozen_copy(self.model) if config.model.needs_ema else None
-        self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
-        self.set_planner(config.planner)
+        self.set_planner(self.config.planner)
         if self.env is not None:
-            self.env.seed(assert_seed)
+            self.env.seed(self.seed)
             self._make_collector(self.env)
+
+    @property
+    def model(self) -> WorldModel:
+        """The world model."""
+        return self.learner.model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of the world model."""
+        return self.learner.optimizer
 
     def _make_collector(self, env: VecEnv) -> None:
         shape, dtype = self.observation_space.shape, self.observation_space.dtype
@@ -130,13 +135,6 @@ class JEPAAgent(BaseAlgorithm):
             decide=self._decide,
             horizon=self.config.planner.horizon,
         )
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        encoder = list(self.model.encoder.parameters())
-        ids = {id(parameter) for parameter in encoder}
-        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in ids]
-        rate = self.config.training.learning_rate
-        return [{"params": others, "lr": rate}, {"params": encoder, "lr": rate * self.config.training.encoder_rate}]
 
     def set_planner(self, config: PlannerConfig) -> None:
         """Plan with other settings from now on."""
@@ -204,43 +202,20 @@ class JEPAAgent(BaseAlgorithm):
 
     def train(self, updates: int) -> None:
         """Take ``updates`` gradient steps on batches from the replay."""
-        training, config = self.config.training, self.config.model
-        weights = loss_weights(config)
+        training = self.config.training
         for _ in range(updates):
-            batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay).to(self.device)
-            with self._autocast():
-                terms = loss_terms(
-                    self.model, self.ema, batch, config, discount=self.config.discount, generator=self.streams.training
-                )
-            loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-            self._descend(loss)
-            if self.ema is not None:
-                ema_update(self.ema, self.model, config.ema_rate)
+            batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
+            losses = self.learner.update(batch.to(self.device), self._schedule())
             self._n_updates += 1
             self._loss_count += 1
-            for name, term in {**terms, "total": loss}.items():
-                self._loss_sums[name] = self._loss_sums.get(name, 0.0) + term.item()
-
-    def _descend(self, loss: torch.Tensor) -> None:
-        training = self.config.training
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_gradient_norm)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient norm is {norm.item()} at a loss of {loss.item()}; nothing was applied")
-        rate = training.learning_rate * self._schedule()
-        for group, factor in zip(self.optimizer.param_groups, (1.0, training.encoder_rate), strict=True):
-            group["lr"] = rate * factor
-        self.optimizer.step()
+            for name, loss in losses.items():
+                self._loss_sums[name] = self._loss_sums.get(name, 0.0) + loss
 
     def _schedule(self) -> float:
+        """The share of the learning rate that is in force."""
         if self.config.training.schedule == "constant":
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * (1 - self._current_progress_remaining)))
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        lower = self.config.training.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=lower)
 
     def _dump_logs(self, callback: BaseCallback) -> None:
         assert self.ep_info_buffer is not None and self.ep_success_buffer is not None
@@ -264,7 +239,7 @@ class JEPAAgent(BaseAlgorithm):
 
     def encode(self, observation: np.ndarray) -> np.ndarray:
         """Latents float32 [N, D] of observations [N, ...]."""
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad():
             return self.model.encode(torch.as_tensor(observation, device=self.device)).cpu().numpy()
 
     @torch.no_grad()
@@ -360,29 +335,6 @@ class JEPAAgent(BaseAlgorithm):
         agent = cls(config, env, seed=seed, device=device, _init_setup_model=False, **kwargs)
         restore(agent, path, checkpoint, observation_space, action_space)
         return agent
-
-
-Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
-
-
-def as_vec_env(env: EnvLike, n_envs: int, check: Check = lambda env: None) -> VecEnv:
-    """The environments to collect from; see JEPAAgent. ``check`` sees them first, for its errors are clearer."""
-    if isinstance(env, VecEnv):
-        check(env)
-        return env
-    if isinstance(env, str):
-        return vectorize(functools.partial(_checked, functools.partial(gym.make, env), check), n_envs)
-    if isinstance(env, gym.Env):
-        return vectorize(functools.partial(_checked, lambda: env, check), 1)
-    if callable(env):
-        return vectorize(functools.partial(_checked, env, check), n_envs)
-    raise TypeError(f"env must be a Gymnasium environment, its id, a function that makes one, or a VecEnv, got {env!r}")
-
-
-def _checked(factory: Callable[[], gym.Env[Any, Any]], check: Check) -> gym.Env[Any, Any]:
-    env = factory()
-    check(env)
-    return env
 
 
 def _with_suffix(path: str | Path) -> Path:

@@ -13,6 +13,7 @@ from jepa_rl.world_model import (
     ModelConfig,
     RewardConfig,
     TerminationConfig,
+    ValueConfig,
 )
 
 
@@ -29,28 +30,34 @@ PRESETS = {
     "default": Preset(env_id="CartPole-v1", total_timesteps=20_000, agent=AgentConfig()),
     "counting": Preset(
         env_id="jepa_rl/Counting-v0",
-        total_timesteps=60_000,
+        total_timesteps=50_000,
         agent=AgentConfig(
             n_envs=16,
             discount=0.95,
             model=ModelConfig(
                 latent_dim=256,
-                encoder=EncoderConfig(kind="image", contrast="max"),
-                dynamics=DynamicsConfig(target="same", scale_free=True, weight=0.1),
+                encoder=EncoderConfig(
+                    kind="image",
+                    convolutions=((32, 4, 4, 0), (64, 3, 2, 1), (32, 3, 1, 1)),
+                    contrast="max",
+                    precision="bfloat16",
+                ),
+                dynamics=DynamicsConfig(target="same", scale_free=True, weight=1.0),
                 reward=RewardConfig(input="observation", likelihood="bernoulli"),
-                termination=TerminationConfig(weight=0.0),
+                # The reward alone anchors the representation; value and termination only read it.
+                value=ValueConfig(weight=1.0, trains_encoder=False, likelihood="bernoulli"),
+                termination=TerminationConfig(weight=1.0, trains_encoder=False),
             ),
-            planner=PlannerConfig(kind="exhaustive", horizon=4),
-            replay=ReplayConfig(capacity=10_000, prioritised_fraction=0.25),
+            planner=PlannerConfig(kind="exhaustive", horizon=3),
+            replay=ReplayConfig(capacity=10_000, prioritised_fraction=0.1),
             exploration=ExplorationConfig(warmup=2_000, epsilon_end=0.5, epsilon_steps=8_000),
             training=TrainingConfig(
                 updates_per_step=0.1,
                 starts=1_000,
-                batch_size=32,
-                transitions=2,
+                batch_size=48,
+                transitions=1,
                 learning_rate=2e-3,
                 schedule="cosine",
-                precision="bfloat16",
             ),
         ),
     ),

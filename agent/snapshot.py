@@ -45,8 +45,8 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         "collector": None,
     }
     tensors = {f"model/{name}": value for name, value in agent.model.state_dict().items()}
-    if agent.ema is not None:
-        tensors |= {f"ema/{name}": value for name, value in agent.ema.state_dict().items()}
+    if agent.learner.ema is not None:
+        tensors |= {f"ema/{name}": value for name, value in agent.learner.ema.state_dict().items()}
     for index, moments in agent.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in moments.items()}
     tensors |= {f"streams/{name}": value for name, value in torch_streams.items()}
@@ -105,8 +105,8 @@ def restore(
 
 def _restore_parameters(agent: JEPAAgent, tensors: dict[str, torch.Tensor]) -> None:
     agent.model.load_state_dict(_part(tensors, "model"))
-    if agent.ema is not None:
-        agent.ema.load_state_dict(_part(tensors, "ema"))
+    if agent.learner.ema is not None:
+        agent.learner.ema.load_state_dict(_part(tensors, "ema"))
     parameters = [parameter for group in agent.optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in _part(tensors, "optimizer").items():

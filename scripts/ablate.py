@@ -39,14 +39,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
         *("64", "3", "1", "0"),
     ),
     "learning rate halved": ("--training.learning-rate", "1e-3"),
-    "float32": ("--training.precision", "float32"),
+    "float32": ("--model.encoder.precision", "float32"),
     "random actions only": ("--exploration.kind", "random"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblateArgs:
-    """Train the counting preset with each of its choices switched off, until held-out accuracy 0.95 or the preset's length.
+    """Train the counting preset with each of its choices switched off, until held-out accuracy 0.95 or ``--steps``.
 
     Finished runs are skipped. Writes one JSON per run and table.csv: updates and seconds to 0.95, medians over seeds.
 
@@ -55,16 +55,19 @@ class AblateArgs:
 
     out: Path = Path("docs/results/counting_choices")
     seeds: int = 3
+    steps: int = 30_000
+    """Environment steps after which a run that is not there yet gives up; its schedules are those of the whole preset."""
     jobs: int = 2
     """Runs side by side; the cores are shared among them."""
 
 
 class AccuracyProbe(BaseCallback):
-    """Looks at the held-out accuracy every ``LOOK_EVERY`` steps and stops at ``GOAL``. Looking does not count as time."""
+    """Looks at the held-out accuracy every ``LOOK_EVERY`` steps; stops at ``GOAL`` or after ``steps``."""
 
-    def __init__(self, env_id: str) -> None:
+    def __init__(self, env_id: str, steps: int) -> None:
         super().__init__()
         self.env_id = env_id
+        self.steps = steps
         self.curve: list[tuple[int, float, float]] = []  # updates, seconds of training, accuracy
         self.looking = 0.0
 
@@ -79,13 +82,13 @@ class AccuracyProbe(BaseCallback):
         accuracy = diagnostics.heldout_accuracy(held.latent, held.count)
         self.curve.append((agent._n_updates, agent.wall_seconds - self.looking, accuracy))
         self.looking += time.perf_counter() - began
-        return accuracy < GOAL
+        return accuracy < GOAL and agent.num_timesteps < self.steps
 
 
 def measure(cell: Cell) -> dict[str, Any]:
     """Train one variant with one seed."""
     chosen = preset("counting")
-    probe = AccuracyProbe(chosen.env_id)
+    probe = AccuracyProbe(chosen.env_id, cell["steps"])
     agent = JEPAAgent(overridden(chosen.agent, cell["options"]), lambda: make_env(chosen.env_id), seed=cell["seed"])
     agent.learn(chosen.total_timesteps, callback=probe)
     updates, seconds, accuracy = probe.curve[-1]
@@ -107,7 +110,13 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
     base = preset("counting").agent
     cells: list[Cell] = [
-        {"name": slug(name), "seed": seed, "options": list(options), "agent": dataclasses.asdict(overridden(base, options))}
+        {
+            "name": slug(name),
+            "seed": seed,
+            "steps": args.steps,
+            "options": list(options),
+            "agent": dataclasses.asdict(overridden(base, options)),
+        }
         for seed in range(args.seeds)
         for name, options in CHOICES.items()
     ]

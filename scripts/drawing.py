@@ -23,9 +23,9 @@ PADDING = 0.09  # inches
 HALF = (4.2, 3.2)  # inches: legible at half the page's width and on a phone
 
 
-def blank(size: tuple[float, float], dpi: int = DPI, constrained: bool = True) -> Figure:
+def blank(size: tuple[float, float], dpi: int | None = None, constrained: bool = True) -> Figure:
     """An empty drawing of a size in inches."""
-    figure = Figure(figsize=size, dpi=dpi)
+    figure = Figure(figsize=size, dpi=dpi or DPI)
     if constrained:
         figure.set_layout_engine("constrained", w_pad=PADDING, h_pad=PADDING)
     FigureCanvasAgg(figure)
@@ -70,5 +70,5 @@ def class_colours(number: int) -> np.ndarray:
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """A frameless legend."""
-    axes.legend(fontsize=8.5, frameon=False, labelcolor=INK, **options)
+    """A legend on white, so that no line crosses its words."""
+    axes.legend(fontsize=8.5, facecolor="white", edgecolor="none", framealpha=0.9, labelcolor=INK, **options)

@@ -88,7 +88,7 @@ def differing(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, str]]:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat = {}
+    flat: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")

@@ -123,7 +123,7 @@ def distance_map(latent: np.ndarray, label: np.ndarray, noun: str, per_class: in
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
     bar.set_label("Euclidean distance (latent units)", fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8.5, labelcolor=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return picture(figure, "distances", f"Heat map of pairwise latent distances, rows and columns sorted by {noun}.")
 
 
@@ -133,7 +133,7 @@ def image_rows(rows: Mapping[str, np.ndarray], titles: Sequence[str]) -> list[Pi
     pictures = []
     for number, columns in enumerate((slice(half), slice(half, None)), start=1):
         shown = titles[columns]
-        figure = blank((HALF[0], HALF[0] * 1.12 * len(rows) / (half + 1.4)))
+        figure = blank((HALF[0], 0.25 + HALF[0] * len(rows) / (half + 1.4)))
         grid = figure.subplots(len(rows), half, squeeze=False)
         for line, (name, images) in zip(grid, rows.items(), strict=True):
             for axes in line:

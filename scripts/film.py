@@ -22,7 +22,7 @@ from jepa_rl.scripts.page import Picture
 from jepa_rl.scripts.run_folder import RunConfig
 
 ENOUGH_FRAMES = 24  # another episode begins only below that
-MOST_FRAMES = 60
+MOST_FRAMES = 48
 SIZE = (5.4, 3.0)  # inches
 DPI = 100
 PACE = 900, 200  # ms per frame, of short episodes and of long ones
@@ -76,6 +76,7 @@ def _episode(
     frames: list[Frame] = []
     total, previous, ended = 0.0, None, False
     while len(frames) < MOST_FRAMES:
+        observation = np.asarray(observation)  # a Discrete space gives a number
         image = as_images(observation[None])[0] if images else np.asarray(env.render())
         count = f" · count {info['count']}" if "count" in info else ""
         if ended:
@@ -146,12 +147,13 @@ def _draw(frame: Frame, horizon: int, limits: tuple[float, float]) -> np.ndarray
     figure = blank(SIZE, dpi=DPI, constrained=False)
     figure.text(0.03, 0.925, frame.title, fontsize=11, color=INK)
     seen = figure.add_axes((0.03, 0.05, 0.45, 0.82))
-    gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if frame.image.shape[-1] == 1 else {}
-    seen.imshow(frame.image.squeeze(-1) if gray else frame.image, interpolation="nearest", **gray)
+    image = frame.image.squeeze(-1) if frame.image.shape[-1] == 1 else frame.image
+    seen.imshow(image, interpolation="nearest", cmap="gray", vmin=0, vmax=255)  # colours ignore the map
     seen.set_axis_off()
-    bars = figure.add_axes((0.6, 0.25, 0.37, 0.52))
+    bars = figure.add_axes((0.61, 0.28, 0.36, 0.49))
     tidy(bars)
     bars.set_title("imagined reward of the plan", fontsize=9.5, color=INK, loc="left")
+    bars.set_ylabel("expected reward", fontsize=8.5, color=INK)
     bars.set_ylim(*limits)
     bars.set_xlim(-0.6, horizon - 0.4)
     bars.set_xticks(range(len(frame.actions)), frame.actions, rotation=35 if horizon > 3 else 0, fontsize=8.5)
@@ -161,7 +163,7 @@ def _draw(frame: Frame, horizon: int, limits: tuple[float, float]) -> np.ndarray
     if frame.actions:
         bars.get_xticklabels()[0].set(color=BLUE, weight="bold")
     note = "blue: the action taken now" if len(frame.rewards) else "the episode is over"
-    figure.text(0.6, 0.05, note, fontsize=8.5, color=GREY)
+    figure.text(0.61, 0.03, note, fontsize=8.5, color=GREY)
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()

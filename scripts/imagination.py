@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from jepa_rl.agent import JEPAAgent, vectorize
+from jepa_rl.planners import PlannerConfig, make_planner
 from jepa_rl.planners.types import LatentModel
 from jepa_rl.world_model import WorldModel
 
@@ -89,9 +91,12 @@ def record(
 ) -> Recording:
     """At least ``transitions`` transitions; ``random_share`` of the actions are random, so that bad states occur as well.
 
+    The others come from a light version of the agent's planner: they need to be sensible, not the best.
+
     ``seed`` is the first of the environments' base seeds and decides every choice. The agent's own random streams stay
     where they are.
     """
+    planner = make_planner(_lightened(agent.config.planner), agent.action_adapter.spec, agent.config.discount)
     venv = vectorize(factory, ENVS)
     venv.seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -99,13 +104,12 @@ def record(
     assert isinstance(observation, np.ndarray)
     open_episodes = [_OpenEpisode(first) for first in observation]
     episodes: list[Recording] = []
-    previous, warm = None, np.zeros(ENVS, bool)
     for _ in range(-(-transitions // ENVS)):
-        plan = agent.plan(observation, generator=generator, previous=previous, warm=warm if previous is not None else None)
-        previous = plan.actions.cpu().numpy()
-        randomly = rng.random(ENVS) < random_share
-        action = previous[:, 0].copy()
-        action[randomly] = agent.action_adapter.random(int(randomly.sum()), rng)
+        action = agent.action_adapter.random(ENVS, rng)
+        planned = rng.random(ENVS) >= random_share
+        if planned.any():
+            plan = planner.plan(agent.model, encode(agent.model, observation[planned]), generator=generator)
+            action[planned] = plan.action.cpu().numpy()
         following, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
         assert isinstance(following, np.ndarray)
         for env, info in enumerate(infos):
@@ -115,12 +119,17 @@ def record(
             if done[env]:
                 episodes.append(open_episodes[env].close())
                 open_episodes[env] = _OpenEpisode(following[env])
-        observation, warm = following, ~done & ~randomly
+        observation = following
     venv.close()
     episodes += [episode.close() for episode in open_episodes if episode.action]
     return Recording(
         **{name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in Recording.__slots__}
     )
+
+
+def _lightened(planner: PlannerConfig) -> PlannerConfig:
+    samples, iterations = min(planner.samples, 32), min(planner.iterations, 2)
+    return dataclasses.replace(planner, samples=samples, iterations=iterations, elites=min(planner.elites, 8, samples))
 
 
 @torch.no_grad()

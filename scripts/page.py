@@ -86,11 +86,13 @@ th, td { text-align: left; vertical-align: top; padding: .45rem .7rem .45rem 0; 
 th { font-weight: 600; }
 th small { display: block; font-weight: 400; line-height: 1.35; }
 .facts th { width: 58%; }
+.stack { font-size: .92rem; overflow-wrap: break-word; }
+.scroll { overflow-x: auto; }
 details { margin: 1.4rem 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel);
   padding: .6rem .9rem; }
 summary { cursor: pointer; font-weight: 600; }
 details table { margin-top: .6rem; font: .82rem/1.4 ui-monospace, Menlo, Consolas, monospace; }
-@media (max-width: 40rem) {
+@media (max-width: 48rem) {
   body { padding-top: 1.4rem; }
   .stack thead { display: none; }
   .stack tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
@@ -146,7 +148,8 @@ def _stacking_table(corner: str, columns: Sequence[str], rows: Mapping[str, Mapp
         + "</tr>"
         for name, row in rows.items()
     )
-    return f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
 
 
 def _section(section: Section, headed: bool) -> str:

@@ -9,17 +9,17 @@ from jepa_rl.scripts.drawing import BLUE, GREY, INK, VERMILION, legend, panel, p
 from jepa_rl.scripts.imagination import OpenLoopError
 from jepa_rl.scripts.page import Picture
 
-FEW_VALUES = 12  # so many different values, or fewer, are drawn value by value
+FEW_VALUES = 9  # so many different values, or fewer, are drawn value by value
 FEWEST_IN_BIN = 5
 BINS = 10
 
 
 def scalar_figures(name: str, quantity: str, real: np.ndarray, imagined: np.ndarray) -> list[Picture]:
     """A predicted number [N] against the real one [N]; events (0 or 1) get a calibration curve as well."""
-    values = np.unique(real)
+    values, counts = np.unique(real, return_counts=True)
     if len(values) == 2 and set(values) == {0, 1}:
         return event_figures(name, quantity, real.astype(bool), imagined)
-    if len(values) <= FEW_VALUES:
+    if len(values) <= FEW_VALUES and counts.min() >= FEWEST_IN_BIN:
         return [_value_by_value(name, quantity, real, imagined)]
     return [_scatter(name, quantity, real, imagined)]
 
@@ -33,7 +33,7 @@ def event_figures(name: str, quantity: str, happened: np.ndarray, probability: n
         if len(chosen):
             weights = np.full(len(chosen), 1 / len(chosen))
             label = f"real {quantity} {int(outcome)} (n = {len(chosen):,})"
-            axes.hist(chosen, edges, weights=weights, color=colour, alpha=0.75, label=label)
+            axes.hist(chosen, edges.tolist(), weights=weights, color=colour, alpha=0.75, label=label)
     axes.set_ylim(0, 1.02)
     legend(axes, loc="upper center")
     alt = f"Histograms of the imagined {quantity} of transitions in which it was 0 and in which it was 1."
@@ -67,21 +67,22 @@ def _calibration(name: str, quantity: str, happened: np.ndarray, probability: np
 
 
 def _value_by_value(name: str, quantity: str, real: np.ndarray, imagined: np.ndarray) -> Picture:
-    figure, axes = panel(f"Imagined {quantity} by real {quantity}", f"real {quantity}", f"imagined {quantity}")
+    title, below = f"Imagined {quantity} (lines: exact)", f"real {quantity}, number of transitions"
+    figure, axes = panel(title, below, f"imagined {quantity}")
     values = np.unique(real)
     jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(real))
     position = np.searchsorted(values, real)
     axes.scatter(position + jitter, imagined, s=6, color=BLUE, alpha=0.4, linewidths=0)
-    axes.hlines(values, np.arange(len(values)) - 0.38, np.arange(len(values)) + 0.38, color=VERMILION, label="exact")
-    axes.set_xticks(range(len(values)), [f"{value:.3g}\n(n = {(real == value).sum():,})" for value in values])
+    axes.hlines(values, np.arange(len(values)) - 0.38, np.arange(len(values)) + 0.38, color=VERMILION)
+    axes.set_xticks(range(len(values)), [f"{value:.3g}\n{(real == value).sum():,}" for value in values])
     axes.set_xlim(-0.7, len(values) - 0.3)
-    legend(axes)
     return picture(figure, name, f"Imagined {quantity} of each transition, grouped by its real {quantity}.")
 
 
 def _scatter(name: str, quantity: str, real: np.ndarray, imagined: np.ndarray) -> Picture:
     explained = 1 - ((real - imagined) ** 2).mean() / real.var()
-    figure, axes = panel(f"{100 * explained:.0f} % of the variance predicted", f"real {quantity}", f"imagined {quantity}")
+    title = f"Imagined against real {quantity}, R² = {explained:.2f}"
+    figure, axes = panel(title, f"real {quantity}", f"imagined {quantity}")
     axes.scatter(real, imagined, s=6, color=BLUE, alpha=0.4, linewidths=0)
     ends = [min(real.min(), imagined.min()), max(real.max(), imagined.max())]
     axes.plot(ends, ends, color=VERMILION, linewidth=1.2, label="exact")

@@ -73,7 +73,7 @@ def write_report(runs: Sequence[RunFolder], out: Path | None = None, *, device: 
     try:
         sections = [_section(label, run, device) for label, run in zip(labels, runs, strict=True)]
     finally:
-        torch.set_num_threads(threads)
+        pass
     title = f"{runs[0].config().preset} · {labels[0]}" if len(runs) == 1 else f"{len(runs)} runs compared"
     lead = "A world model trained from its own rollouts, and the planner that acts in its latent space."
     out = out or runs[0].path / "report.html"

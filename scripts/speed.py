@@ -37,9 +37,7 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
     batch = agent.replay.sample(training.batch_size, training.transitions, agent.streams.replay).to(agent.device)
 
     def bare() -> None:
-        with agent._autocast():
-            total = bare_forward(agent.model, batch)
-        total.backward()
+        bare_forward(agent.model, batch).backward()
         agent.optimizer.zero_grad(set_to_none=True)
 
     update_seconds, bare_seconds = [], []
@@ -57,6 +55,11 @@ def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
     for name in ("reward", "termination", "random"):
         if name in model.heads and (name != "reward" or model.reward_input == "observation"):
             total = total + model.heads[name](encoded).mean() + model.heads[name](imagined).mean()
+    if "value" in model.heads:
+        total = total + model.action_value_logits(encoded[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)).mean()
+    if "reward" in model.heads and model.reward_input == "transition":
+        action = batch.action.flatten(0, 1)
+        total = total + model.reward_logits(encoded[:, :-1].flatten(0, 1), action, imagined.flatten(0, 1)).mean()
     return total
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 EncoderKind = Literal["auto", "vector", "image", "grid"]
 Contrast = Literal["none", "max", "standard"]
+Precision = Literal["float32", "bfloat16"]
 Target = Literal["same", "stop", "ema"]
 Likelihood = Literal["gaussian", "bernoulli", "two_hot"]
 RewardInput = Literal["observation", "transition"]
@@ -30,6 +31,8 @@ class EncoderConfig:
     """Width of the summed symbol embeddings of the grid encoder."""
     vocabulary: int = 16
     """Symbols of the grid encoder run from 0 to vocabulary - 1 in each plane."""
+    precision: Precision = "float32"
+    """bfloat16: the encoder computes in bfloat16 (autocast), in training as in acting; its weights stay float32."""
     layer_norm: bool = False
     """Normalise the latent. Off where collapse is the subject: it freezes a collapse in place."""
 

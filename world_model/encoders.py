@@ -45,8 +45,8 @@ class OneHotEncoder(nn.Module):
 def normalize_contrast(image: Tensor, contrast: Contrast) -> Tensor:
     """Scale images of pixels 0..255, [N, C, H, W], per image; see ``EncoderConfig.contrast``.
 
-    uint8 images come out in the precision that autocast works in: pixel values are exact in bfloat16, and converting once is
-    a fifth of the cost of the whole update.
+    uint8 images come out in the precision that autocast works in: pixel values are exact in bfloat16, and converting them
+    to float32 first would be a good part of the update.
     """
     # A twentieth of the pixel range keeps an empty image at zero instead of blowing up its noise.
     floor = 0.05 * 255

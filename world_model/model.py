@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from jepa_rl.world_model.config import Likelihood, ModelConfig, RewardInput
+from jepa_rl.world_model.config import Likelihood, ModelConfig, Precision, RewardInput
 from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
 from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, OneHotEncoder, VectorEncoder
 from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, RandomTarget, expectation, mlp, outputs_of
@@ -39,6 +39,7 @@ class WorldModel(nn.Module):
         self,
         *,
         encoder: nn.Module,
+        encoder_precision: Precision,
         actions: ActionEncoder,
         dynamics: LatentDynamics,
         heads: dict[str, nn.Module],
@@ -48,6 +49,7 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.encoder_precision: Precision = encoder_precision
         self.actions = actions
         self.dynamics = dynamics
         self.heads = nn.ModuleDict(heads)
@@ -57,11 +59,12 @@ class WorldModel(nn.Module):
 
     def encode(self, observation: Tensor) -> Tensor:
         """Map observations [N, *shape] to latents float32 [N, D]."""
-        return self.encoder(observation).float()
+        with torch.autocast(observation.device.type, torch.bfloat16, enabled=self.encoder_precision == "bfloat16"):
+            return self.encoder(observation).float()
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
-        """T: map latents [N, D] and actions [N, ...] to next latents float32 [N, D]."""
-        return self.dynamics(latent, self.actions(action)).float()
+        """T: map latents [N, D] and actions [N, ...] to next latents [N, D]."""
+        return self.dynamics(latent, self.actions(action))
 
     def rollout(self, latent: Tensor, action: Tensor) -> Tensor:
         """Imagine: latents [B, D] and actions [B, T, ...] to the T following latents [B, T, D]."""
@@ -74,8 +77,8 @@ class WorldModel(nn.Module):
     def reward_logits(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
         """Outputs [N, k] of the reward head for transitions between latents [N, D]."""
         if self.reward_input == "observation":
-            return self.heads["reward"](next_latent).float()
-        return self.heads["reward"](torch.cat([latent, self.actions(action)], dim=1)).float()
+            return self.heads["reward"](next_latent)
+        return self.heads["reward"](torch.cat([latent, self.actions(action)], dim=1))
 
     def step(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map latents [N, D] and actions [N, ...] to next latents [N, D], rewards [N], continuation probabilities [N]."""
@@ -85,7 +88,7 @@ class WorldModel(nn.Module):
         else:
             reward = torch.zeros_like(following[:, 0])
         if "termination" in self.heads:
-            continuation = 1 - self.heads["termination"](following).float().squeeze(1).sigmoid()
+            continuation = 1 - self.heads["termination"](following).squeeze(1).sigmoid()
         else:
             continuation = torch.ones_like(reward)
         return following, reward, continuation
@@ -94,7 +97,7 @@ class WorldModel(nn.Module):
         """Outputs [N, k] of the value head for actions [N, ...]."""
         head = self.heads["value"]
         encoded = action if isinstance(head, ActionValue) else self.actions(action)
-        return head(latent, encoded).float()
+        return head(latent, encoded)
 
     def value(self, latent: Tensor) -> Tensor:
         """Map latents [N, D] to max_a Q(z, a), [N]."""
@@ -102,7 +105,7 @@ class WorldModel(nn.Module):
             return torch.zeros_like(latent[:, 0])
         head = self.heads["value"]
         assert isinstance(head, ActionValue | CandidateActionValue)
-        return expectation(head.all(latent).float(), self.value_likelihood).amax(1)
+        return expectation(head.all(latent), self.value_likelihood).amax(1)
 
 
 def build_world_model(
@@ -127,6 +130,7 @@ def build_world_model(
             encoder = nn.Sequential(encoder, nn.LayerNorm(config.latent_dim))
         return WorldModel(
             encoder=encoder,
+            encoder_precision=config.encoder.precision,
             actions=actions,
             dynamics=LatentDynamics(
                 latent_dim=config.latent_dim,

@@ -106,7 +106,7 @@ def _encode_following(model: WorldModel, batch: Batch) -> Tensor:
 def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, _: Tensor | None) -> Tensor:
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
-        logits = model.heads["reward"](view).float()
+        logits = model.heads["reward"](view)
         return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled & batch.valid)
     action = batch.action.flatten(0, 1)
     logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
@@ -130,14 +130,14 @@ def _value_target(ema: WorldModel | None, batch: Batch, config: ModelConfig, dis
 
 
 def _termination_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
-    logits = model.heads["termination"](view[:, 1:]).float().squeeze(-1)
+    logits = model.heads["termination"](view[:, 1:]).squeeze(-1)
     loss = functional.binary_cross_entropy_with_logits(logits, batch.terminated.float(), reduction="none")
     return masked_mean(loss, batch.alive)
 
 
 def _random_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
-    target = model.heads["random_target"](batch.observation.flatten(0, 1)).float().unflatten(0, view.shape[:2])
-    return masked_mean((model.heads["random"](view).float() - target).square().mean(-1), batch.valid)
+    target = model.heads["random_target"](batch.observation.flatten(0, 1)).unflatten(0, view.shape[:2])
+    return masked_mean((model.heads["random"](view) - target).square().mean(-1), batch.valid)
 
 
 def _regularizer_terms(latent: Tensor, config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:

@@ -77,10 +77,10 @@ def test_the_updates_keep_the_stated_pace(small_config):
 
 def test_updates_move_every_trained_part_and_the_ema_follows(small_config):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
-    before, slow = weights(agent), [p.clone() for p in agent.ema.parameters()]
+    before, slow = weights(agent), [p.clone() for p in agent.learner.ema.parameters()]
     agent.learn(120)
     assert not any(torch.equal(a, b) for a, b in zip(before, weights(agent), strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(slow, agent.ema.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(slow, agent.learner.ema.parameters(), strict=True))
 
 
 def test_predict_has_stable_baselines3s_shapes(small_config):

@@ -27,7 +27,11 @@ class SaveAt(BaseCallback):
 
 def everything(agent) -> dict[str, np.ndarray]:
     parts = {f"model/{name}": value.numpy() for name, value in agent.model.state_dict().items()}
-    parts |= {f"ema/{name}": value.numpy() for name, value in agent.ema.state_dict().items()} if agent.ema else {}
+    parts |= (
+        {f"ema/{name}": value.numpy() for name, value in agent.learner.ema.state_dict().items()}
+        if agent.learner.ema
+        else {}
+    )
     return parts | {f"replay/{name}": value for name, value in agent.replay.state().items()} | {"last": agent._last_obs}
 
 

@@ -378,3 +378,22 @@ def test_bad_actions_are_refused_and_change_nothing(mode, action):
 def test_a_step_before_the_reset_is_refused():
     with pytest.raises(gymnasium.error.ResetNeeded):
         CountingEnv().step(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"), [({}, 4), ({"target": 2}, 6), ({"target": 8}, 8), ({"max_objects": 1, "target": 1}, 2)]
+)
+def test_by_default_every_start_reaches_the_target_in_time_and_none_has_a_step_to_spare(arguments, steps):
+    env = CountingEnv(**arguments)
+    assert env.episode_length == steps
+    taken = []
+    for start in range(env.max_objects + 1):
+        env.reset(seed=start, options={"count": start})
+        for step in range(1, steps + 1):  # noqa: B007
+            add = env.count < env.target or (env.count == env.target < env.max_objects)
+            _, _, terminated, _, info = env.step(int(add))
+            if terminated:
+                break
+        assert info["success"]
+        taken.append(step)
+    assert max(taken) == steps

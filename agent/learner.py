@@ -1,0 +1,83 @@
+"""The update step: one batch, one gradient step on the whole objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from jepa_rl.agent.config import AgentConfig
+from jepa_rl.world_model import Batch, ObservationSpec, build_world_model, loss_terms, loss_weights
+from jepa_rl.world_model.target import ema_update, frozen_copy
+
+
+class Learner:
+    """A world model with its slow copy (where the objective needs one) and its optimiser.
+
+    Args:
+        config: of the agent.
+        observation, action_counts, box_size: see ``build_world_model``.
+        initialisation: decides the initial weights.
+        training: serves losses that draw at random.
+        device: of the networks.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        observation: ObservationSpec,
+        action_counts: tuple[int, ...],
+        box_size: int,
+        initialisation: torch.Generator,
+        training: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self._config = config
+        self._generator = training
+        self.model = build_world_model(
+            config.model,
+            observation=observation,
+            action_counts=action_counts,
+            box_size=box_size,
+            generator=initialisation,
+        ).to(device)
+        self.ema = frozen_copy(self.model) if config.model.needs_ema else None
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
+
+    def update(self, batch: Batch, schedule: float) -> dict[str, float]:
+        """Take one gradient step with ``schedule`` times the learning rate; the losses by name, and their weighted "total".
+
+        Raises FloatingPointError, with the weights unchanged, where a loss or the gradient is not finite.
+        """
+        weights = loss_weights(self._config.model)
+        terms = loss_terms(
+            self.model,
+            self.ema,
+            batch,
+            self._config.model,
+            discount=self._config.discount,
+            generator=self._generator,
+        )
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        self._descend(loss, schedule)
+        if self.ema is not None:
+            ema_update(self.ema, self.model, self._config.model.ema_rate)
+        return {name: term.item() for name, term in {**terms, "total": loss}.items()}
+
+    def _descend(self, loss: torch.Tensor, schedule: float) -> None:
+        training = self._config.training
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_gradient_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient norm is {norm.item()} at a loss of {loss.item()}; nothing was applied")
+        for group, factor in zip(self.optimizer.param_groups, (1.0, training.encoder_rate), strict=True):
+            group["lr"] = training.learning_rate * schedule * factor
+        self.optimizer.step()
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        encoder = list(self.model.encoder.parameters())
+        ids = {id(parameter) for parameter in encoder}
+        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in ids]
+        return [{"params": others}, {"params": encoder}]

@@ -1,0 +1,261 @@
+"""Reports of small real runs: what stands in the page, what is written, and what is left alone."""
+
+import base64
+import io
+import json
+import shutil
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from jepa_rl.scripts import drawing, exhibits, film, report
+from jepa_rl.scripts import train as training
+from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.exhibits import read_log
+from jepa_rl.scripts.imagination import record
+from jepa_rl.scripts.prediction_figures import scalar_figures
+from jepa_rl.scripts.run_folder import RunFolder
+
+QUICK = [
+    *("--total-timesteps", "400", "--log-interval", "100", "--episodes", "4", "--quiet"),
+    *("--training.starts", "50", "--training.updates-per-step", "0.05", "--training.batch-size", "4"),
+    *("--exploration.kind", "random", "--replay.capacity", "500"),
+    *("--planner.kind", "exhaustive", "--planner.horizon", "3", "--model.value.weight", "0"),
+]
+CURVES = {"success-rate", "ep-rew-mean", "dynamics-loss", "reward-loss", "effective-rank", "normalized-dynamics-loss"}
+LATENTS = {"latent-map-1", "latent-map-2", "distances"}
+IMAGES = {"reconstructions-1", "reconstructions-2"}
+PREDICTIONS = {"reward", "reward-calibration", "open-loop"}
+ALL_PNGS = {f"learning-{name}" for name in CURVES} | LATENTS | IMAGES | PREDICTIONS
+
+
+class Page(HTMLParser):
+    """The images of a page by their bytes, and everything that it would ask the network for."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.text, self.outside = {}, text, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("src", "href", "srcset", "action", "data") and not value.startswith("data:"):
+                self.outside.append((tag, value))
+        if tag == "img":
+            found = dict(attributes)
+            self.images[base64.b64decode(found["src"].partition("base64,")[2])] = found["alt"]
+        if tag in ("script", "link", "iframe"):
+            self.outside.append((tag, attributes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Less of everything that takes time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "DPI", 50)
+        patch.setattr(film, "ENOUGH_FRAMES", 8)
+        patch.setattr(training, "HELDOUT_IMAGES", 90)
+        patch.setattr(exhibits, "DECODER_UPDATES", 3)
+        patch.setattr(report, "TRANSITIONS", 320)
+        patch.setattr(report, "HELDOUT_IMAGES", 180)
+        yield
+
+
+def train(folder, *options):
+    assert run(["train", *options, "--out", str(folder), *QUICK]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory):
+    options = ["--env.target", "2", "--model.termination.weight", "0"]
+    return train(tmp_path_factory.mktemp("runs") / "first", "counting", *options)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def reported(counting, tmp_path_factory):
+    """The run's files before the report and after it, and its folder."""
+    folder = tmp_path_factory.mktemp("reported") / "first"
+    shutil.copytree(counting, folder)
+    before, generator, threads = contents(folder), torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert run(["report", str(folder)]) == 0
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+    assert torch.equal(torch.get_rng_state(), generator)
+    return before, contents(folder), folder
+
+
+def test_the_page_asks_the_network_for_nothing(reported):
+    page = Page((reported[2] / "report.html").read_text())
+    assert page.outside == []
+    assert "http" not in page.text.partition("<body>")[0]
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+
+
+def test_every_figure_is_a_drawn_png_and_stands_in_the_page_with_words_for_it(reported):
+    folder = reported[2]
+    page = Page((folder / "report.html").read_text())
+    assert {path.stem for path in folder.glob("figures/*.png")} == ALL_PNGS
+    for path in (folder / "figures").iterdir():
+        image = Image.open(path)
+        assert image.size[0] >= 200, path
+        assert np.asarray(image.convert("L")).std() > 5, path
+        assert len(page.images[path.read_bytes()]) > 20, path
+    assert len(page.images) == len(ALL_PNGS) + 1
+
+
+def test_every_exhibit_has_a_caption(reported):
+    text = (reported[2] / "report.html").read_text()
+    assert text.count("<h3>") == text.count("<figcaption>") + 1  # "Not shown" has none
+    assert "the model has no termination head" in text
+
+
+def test_only_the_page_and_the_figures_are_written(reported):
+    before, after, folder = reported
+    new = set(after) - set(before)
+    assert new == {folder / "report.html", *(folder / "figures").iterdir()}
+    assert {path: after[path] for path in before} == before
+
+
+def test_the_head_states_the_run_and_its_results(reported):
+    text = (reported[2] / "report.html").read_text()
+    result = json.loads((reported[2] / "result.json").read_text())
+    low, high = result["success_interval"]
+    assert f"{result['success_rate']:.3f} ({low:.3f} to {high:.3f})" in text
+    assert "jepa_rl/Counting-v0(target=2)" in text
+    assert f"<td>{result['ari']:.3f}</td>" in text
+    assert "training.batch_size" in text
+
+
+def test_the_gif_shows_whole_episodes_up_to_its_limit(reported):
+    folder = RunFolder.open(reported[2])
+    frames = film.play(folder.load_agent(), folder.config(), images=True, seed=report.FILM_SEED)
+    shown = Image.open(folder.figures / "episode.gif")
+    assert shown.n_frames == len(frames) >= film.ENOUGH_FRAMES
+    assert [len(frame.rewards) for frame in frames[:2]] == [3, 3]
+    ends = [frame for frame in frames if not len(frame.rewards)]
+    assert len(ends) > 1
+    assert all("success" in frame.title for frame in ends)
+    assert set(frames[0].actions) <= {"remove", "add"}
+
+
+def test_the_decoder_leaves_the_encoder_as_it_is(reported):
+    folder = RunFolder.open(reported[2])
+    agent = folder.load_agent()
+    before = {name: value.clone() for name, value in agent.model.state_dict().items()}
+    data = record(agent, folder.config().factory(), transitions=64, seed=0)
+    exhibits.decoder_exhibit(agent, data, data, None)
+    after = agent.model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in agent.model.parameters())
+
+
+def test_an_environment_of_vectors_gets_a_report_that_says_what_it_lacks(tmp_path, capsys):
+    folder = train(tmp_path / "pole", "default")
+    assert run(["report", str(folder), "--out", str(tmp_path / "elsewhere" / "pole.html")]) == 0
+    assert str(tmp_path / "elsewhere" / "pole.html") in capsys.readouterr().out
+    assert not (folder / "report.html").exists()
+    text = (tmp_path / "elsewhere" / "pole.html").read_text()
+    assert "Decoded observations: they are not images." in text
+    assert "no count to colour them by" in text
+    drawn = {path.stem for path in folder.glob("figures/*")}
+    assert {"reward", "termination", "open-loop", "episode", "learning-termination-loss"} <= drawn
+    assert not drawn & (LATENTS | IMAGES)
+
+
+def test_several_runs_are_compared_setting_by_setting(counting, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        shutil.copytree(counting, tmp_path / name)
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config["agent"]["discount"] = 0.5
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "b" / "checkpoint" / "agent.zip").unlink()
+    monkeypatch.setattr(report, "_agent_exhibits", lambda *_: ([], []))
+    page = report.write_report([RunFolder.open(tmp_path / "a"), RunFolder.open(tmp_path / "b")])
+    text = page.read_text()
+    assert page == tmp_path / "a" / "report.html"
+    drawn = {path.stem for path in (tmp_path / "a" / "figures").glob("comparison-*")}
+    assert drawn == {f"comparison-{name}" for name in CURVES}
+    assert not list((tmp_path / "b" / "figures").glob("comparison-*"))
+    assert '<th scope="row">discount</th><td data-label="a">0.95</td><td data-label="b">0.5</td>' in text
+    assert text.count('<th scope="row">discount</th>') == 3  # once compared, once in each run's settings
+    assert "<h2>a</h2>" in text
+    assert "<h2>b</h2>" in text
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    paths = [tmp_path / "x" / "run", tmp_path / "y" / "run", tmp_path / "z"]
+    assert report._labels([RunFolder(path) for path in paths]) == [str(path) for path in paths]
+    assert report._labels([RunFolder(path) for path in paths[1:]]) == ["run", "z"]
+
+
+def test_a_run_in_training_is_reported_as_far_as_it_is(counting, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(counting, folder)
+    (folder / "result.json").unlink()
+    lines = (folder / "progress.csv").read_text().splitlines(keepends=True)
+    (folder / "progress.csv").write_text("".join(lines[:-1]) + lines[-1][:9])
+    shown = []
+    monkeypatch.setattr(report, "_agent_exhibits", lambda *arguments: (shown.append(arguments[-1]), ([], []))[1])
+    text = report.write_report([RunFolder.open(folder)]).read_text()
+    assert "not finished; 400 environment steps are planned" in text
+    assert {path.stem for path in folder.glob("figures/*.png")} == {f"learning-{name}" for name in CURVES}
+    assert [agent.num_timesteps for agent in shown] == [400]
+
+
+def test_a_run_that_just_began_is_reported_too(counting, tmp_path):
+    (tmp_path / "config.json").write_bytes((counting / "config.json").read_bytes())
+    (tmp_path / "progress.csv").write_text("")
+    text = report.write_report([RunFolder.open(tmp_path)]).read_text()
+    assert "nothing has been logged yet" in text
+    assert "the run has no checkpoint yet" in text
+    assert Page(text).images == {}
+
+
+def test_a_damaged_checkpoint_is_an_error_not_a_missing_one(counting, tmp_path, capsys):
+    shutil.copytree(counting, tmp_path / "run")
+    (tmp_path / "run" / "checkpoint" / "agent.zip").write_bytes(b"nonsense")
+    assert run(["report", str(tmp_path / "run")]) == 2
+    assert "agent.zip" in capsys.readouterr().err
+
+
+def test_the_log_is_read_column_by_column(tmp_path):
+    (tmp_path / "progress.csv").write_text("time/total_timesteps,a,b\n10,0.5,\n20,,inf\n30,1.5,2\n,9,\n")
+    log = read_log(tmp_path / "progress.csv")
+    assert log["a"][0].tolist() == [10, 30]
+    assert log["a"][1].tolist() == [0.5, 1.5]
+    assert log["b"][1].tolist() == [np.inf, 2]
+    assert read_log(tmp_path / "nowhere.csv") == {}
+
+
+def test_rewards_are_drawn_as_events_values_or_numbers():
+    rng = np.random.default_rng(0)
+    for real, names in (
+        (rng.integers(0, 2, 100).astype(float), ["reward.png", "reward-calibration.png"]),
+        (rng.integers(0, 5, 100).astype(float), ["reward.png"]),
+        (np.ones(100), ["reward.png"]),
+        (rng.normal(size=100), ["reward.png"]),
+        (np.eye(100)[3] * 0.7, ["reward.png"]),
+    ):
+        pictures = scalar_figures("reward", "reward", real, real + rng.normal(size=100))
+        assert [picture.name for picture in pictures] == names
+        assert all(np.asarray(Image.open(io.BytesIO(picture.data)).convert("L")).std() > 5 for picture in pictures)
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "imageio"])
+def test_a_missing_package_is_explained(package, counting, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("jepa_rl.scripts.") or name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run(["report", str(counting)]) == 2
+    assert "pip install 'jepa-rl[report]'" in capsys.readouterr().err
