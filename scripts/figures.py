@@ -135,13 +135,13 @@ def image_rows(rows: Mapping[str, np.ndarray], titles: Sequence[str]) -> list[Pi
         shown = titles[columns]
         figure = blank((HALF[0], 0.25 + HALF[0] * len(rows) / (half + 1.4)))
         grid = figure.subplots(len(rows), half, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, title in zip(grid[0], shown, strict=False):
+            axes.set_title(title, fontsize=9, color=INK, pad=3)
         for line, (name, images) in zip(grid, rows.items(), strict=True):
-            for axes in line:
-                axes.set_axis_off()
-            for axes, image, title in zip(line, images[columns], shown, strict=False):
+            for axes, image in zip(line, images[columns], strict=False):
                 axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
-                if line is grid[0]:
-                    axes.set_title(title, fontsize=9, color=INK, pad=3)
             line[0].text(-0.08, 0.5, name, fontsize=8, color=INK, ha="right", va="center", transform=line[0].transAxes)
         pictures.append(picture(figure, f"reconstructions-{number}", f"Rows of images: {'; '.join(rows)}."))
     return pictures

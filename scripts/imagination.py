@@ -206,9 +206,13 @@ def open_loop_error(model: Dynamics, recording: Recording, latent: Tensor, longe
 
 @torch.no_grad()
 def imagined_rewards(model: LatentModel, latent: Tensor, actions: Tensor) -> np.ndarray:
-    """Expected rewards [H] along the action sequence [H, ...] from one latent [D]."""
-    latent, rewards = latent[None], []
+    """Expected rewards [H] along the action sequence [H, ...] from one latent [D], not discounted.
+
+    Each is weighted by the probability that the episode is still going, as the planner does.
+    """
+    latent, going, rewards = latent[None], torch.ones(1, device=latent.device), []
     for action in actions:
-        latent, reward, _ = model.step(latent, action[None])
-        rewards.append(reward.item())
+        latent, reward, continuation = model.step(latent, action[None])
+        rewards.append((going * reward).item())
+        going = going * continuation
     return np.array(rewards)

@@ -73,7 +73,7 @@ def write_report(runs: Sequence[RunFolder], out: Path | None = None, *, device: 
     try:
         sections = [_section(label, run, device) for label, run in zip(labels, runs, strict=True)]
     finally:
-        pass
+        torch.set_num_threads(threads)
     title = f"{runs[0].config().preset} · {labels[0]}" if len(runs) == 1 else f"{len(runs)} runs compared"
     lead = "A world model trained from its own rollouts, and the planner that acts in its latent space."
     out = out or runs[0].path / "report.html"
@@ -168,7 +168,7 @@ def _film_exhibit(frames: Sequence[Frame]) -> Exhibit:
         caption=(
             "Held-out episodes, always taking the best plan. The bars are the rewards that the model expects along the "
             "plan made at that moment, over the names of its actions; a good agent foresees the reward from the first "
-            "frame on, and then gets it. Beyond the end of an episode the bars mean little: the model was never there."
+            "frame on, and then gets it. A model without a termination head imagines on beyond the episode's end."
         ),
         pictures=[film(frames)],
     )

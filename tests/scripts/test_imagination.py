@@ -101,9 +101,9 @@ def test_one_step_is_compared_with_the_transition_that_came(walks):
     assert set(found.imagined_termination) == {0.75}
 
 
-def test_rewards_along_a_plan_follow_the_imagined_latent():
+def test_rewards_along_a_plan_count_while_the_episode_goes_on():
     rewards = imagined_rewards(Walk(), torch.tensor([1.0]), torch.tensor([2.0, -4.0, 0.5]))
-    assert rewards.tolist() == [3.0, -1.0, -0.5]
+    assert rewards.tolist() == [3.0, -1.0 / 4, -0.5 / 16]
 
 
 @pytest.fixture(scope="module")

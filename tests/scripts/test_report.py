@@ -189,6 +189,7 @@ def test_several_runs_are_compared_setting_by_setting(counting, tmp_path, monkey
     assert not list((tmp_path / "b" / "figures").glob("comparison-*"))
     assert '<th scope="row">discount</th><td data-label="a">0.95</td><td data-label="b">0.5</td>' in text
     assert text.count('<th scope="row">discount</th>') == 3  # once compared, once in each run's settings
+    assert text.count('<th scope="row">model.latent_dim</th>') == 2  # the same in both
     assert "<h2>a</h2>" in text
     assert "<h2>b</h2>" in text
 
