@@ -64,11 +64,12 @@ class _OpenEpisode:
         self.reward: list[float] = []
         self.terminated: list[bool] = []
 
-    def add(self, action: np.ndarray, reward: float, terminated: bool, following: np.ndarray) -> None:
+    def add(self, action: np.ndarray, reward: float, done: bool, info: dict[str, Any], following: np.ndarray) -> None:
+        """One step of a VecEnv, whose observation already begins the next episode where one ended."""
         self.action.append(action)
         self.reward.append(reward)
-        self.terminated.append(terminated)
-        self.observation.append(following)
+        self.terminated.append(done and not info.get("TimeLimit.truncated", False))
+        self.observation.append(info["terminal_observation"] if done else following)
 
     def close(self) -> Recording:
         length = len(self.action)
@@ -110,16 +111,13 @@ def record(
         if planned.any():
             plan = planner.plan(agent.model, encode(agent.model, observation[planned]), generator=generator)
             action[planned] = plan.action.cpu().numpy()
-        following, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
-        assert isinstance(following, np.ndarray)
+        observation, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
+        assert isinstance(observation, np.ndarray)
         for env, info in enumerate(infos):
-            reached = info["terminal_observation"] if done[env] else following[env]
-            terminated = bool(done[env]) and not info.get("TimeLimit.truncated", False)
-            open_episodes[env].add(action[env], float(reward[env]), terminated, reached)
+            open_episodes[env].add(action[env], float(reward[env]), bool(done[env]), info, observation[env])
             if done[env]:
                 episodes.append(open_episodes[env].close())
-                open_episodes[env] = _OpenEpisode(following[env])
-        observation = following
+                open_episodes[env] = _OpenEpisode(observation[env])
     venv.close()
     episodes += [episode.close() for episode in open_episodes if episode.action]
     return Recording(

@@ -182,7 +182,7 @@ def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
     if not args.quiet:
         rows = table(found) | {name.replace("_", " "): f"{value:.3f}" for name, value in representation.items()}
         rows["training"] = (
-            f"{agent._n_updates} updates in {agent.wall_seconds:.0f} s, {agent.num_timesteps} environment steps"
+            f"{result['updates']} updates in {agent.wall_seconds:.0f} s, {agent.num_timesteps} environment steps"
         )
         rows["update"] = f"{result['update_over_bare']:.2f} x the bare forward and backward pass of its networks"
         print("\n".join(f"{name:<16}  {value}" for name, value in rows.items()))

@@ -58,6 +58,7 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "DPI", 50)
         patch.setattr(film, "ENOUGH_FRAMES", 8)
+        patch.setattr(film, "MOST_FRAMES", 12)
         patch.setattr(training, "HELDOUT_IMAGES", 90)
         patch.setattr(exhibits, "DECODER_UPDATES", 3)
         patch.setattr(report, "TRANSITIONS", 320)
@@ -72,7 +73,7 @@ def train(folder, *options):
 
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory):
-    options = ["--env.target", "2", "--model.termination.weight", "0"]
+    options = ["--env.target", "2", "--model.termination.weight", "0", "--discount", "0.95"]
     return train(tmp_path_factory.mktemp("runs") / "first", "counting", *options)
 
 
