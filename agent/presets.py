@@ -42,13 +42,13 @@ PRESETS = {
                     contrast="max",
                     precision="bfloat16",
                 ),
-                dynamics=DynamicsConfig(target="same", scale_free=True, weight=3.0),
+                dynamics=DynamicsConfig(target="same", scale_free=True, weight=3.0, hidden=256),
                 reward=RewardConfig(input="observation", likelihood="bernoulli"),
                 # The reward alone anchors the representation; value and termination only read it.
                 value=ValueConfig(weight=1.0, trains_encoder=False, likelihood="bernoulli"),
                 termination=TerminationConfig(weight=1.0, trains_encoder=False),
             ),
-            planner=PlannerConfig(kind="exhaustive", horizon=4, temperature=0.03),
+            planner=PlannerConfig(kind="exhaustive", horizon=5, temperature=0.03),
             replay=ReplayConfig(capacity=10_000, prioritised_fraction=0.1),
             exploration=ExplorationConfig(warmup=2_000, epsilon_end=0.5, epsilon_steps=8_000),
             training=TrainingConfig(

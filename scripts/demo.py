@@ -10,8 +10,8 @@ from pathlib import Path
 import tyro
 
 from jepa_rl.scripts import resume, train
-from jepa_rl.scripts.facts import measured, read_result
 from jepa_rl.scripts.report import write_report
+from jepa_rl.scripts.reporting.facts import measured, read_result
 from jepa_rl.scripts.run_folder import RunFolder
 
 SHOWN = ("success", "held-out accuracy", "ARI", "training", "evaluation", "report", "peak memory", "update / bare")

@@ -13,12 +13,12 @@ import tyro
 from jepa_rl.agent import CheckpointError, JEPAAgent
 from jepa_rl.agent.spaces import observation_spec
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, HELDOUT_SEED, heldout_latents
-from jepa_rl.scripts.facts import COMPARED, differing, facts, measured, read_result, settings
-from jepa_rl.scripts.page import Comparison, Exhibit, Section, render, write_pictures
+from jepa_rl.scripts.reporting.facts import COMPARED, differing, facts, measured, read_result, settings
+from jepa_rl.scripts.reporting.page import Comparison, Exhibit, Section, render, write_pictures
 from jepa_rl.scripts.run_folder import RunFolder
 
 try:
-    from jepa_rl.scripts.exhibits import (
+    from jepa_rl.scripts.reporting.exhibits import (
         Log,
         decoder_exhibit,
         latent_exhibits,
@@ -26,8 +26,8 @@ try:
         prediction_exhibits,
         read_log,
     )
-    from jepa_rl.scripts.film import Frame, film, play
-    from jepa_rl.scripts.imagination import encode, record
+    from jepa_rl.scripts.reporting.film import Frame, film, play
+    from jepa_rl.scripts.reporting.imagination import encode, record
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("matplotlib", "imageio", "PIL"):
         raise

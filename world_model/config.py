@@ -80,7 +80,7 @@ class RewardConfig(AuxiliaryConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueConfig(AuxiliaryConfig):
-    """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of the model."""
+    """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of its head."""
 
     likelihood: Likelihood = "gaussian"
     """As for the reward; bernoulli needs returns in [0, 1]."""

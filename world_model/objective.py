@@ -77,7 +77,7 @@ def loss_terms(
             # The imagined counterpart starts from the same first latent, so that time indices agree.
             heads_see = imagined if task.trains_encoder else imagined.detach()
             views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
-        targets = _value_target(ema, batch, config, discount) if name == "value" else None
+        targets = _value_target(ema, detached[:, 1:], batch, config, discount) if name == "value" else None
         terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
 
     terms |= _regularizer_terms(encoded[batch.valid], config, generator)
@@ -93,14 +93,9 @@ def _dynamics_target(latent: Tensor, ema: WorldModel | None, batch: Batch, confi
     if config.dynamics.target == "stop":
         return latent[:, 1:].detach()
     assert ema is not None
-    return _encode_following(ema, batch)
-
-
-@torch.no_grad()
-def _encode_following(model: WorldModel, batch: Batch) -> Tensor:
-    """The encodings [B, T, D] of the observations that the transitions reached."""
     following = batch.observation[:, 1:]
-    return model.encode(following.flatten(0, 1)).unflatten(0, following.shape[:2])
+    with torch.no_grad():
+        return ema.encode(following.flatten(0, 1)).unflatten(0, following.shape[:2])
 
 
 def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, _: Tensor | None) -> Tensor:
@@ -122,9 +117,10 @@ def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConf
 
 
 @torch.no_grad()
-def _value_target(ema: WorldModel | None, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
+def _value_target(ema: WorldModel | None, following: Tensor, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
+    """Returns [B, T]; the slow head values the latents [B, T, D] that the transitions reached, as in arXiv:2310.16828."""
     assert ema is not None
-    bootstrap = ema.value(_encode_following(ema, batch).flatten(0, 1)).unflatten(0, batch.alive.shape)
+    bootstrap = ema.value(following.flatten(0, 1)).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     return target.clamp(0, 1) if config.value.likelihood == "bernoulli" else target
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from jepa_rl.scripts.decoder import train_decoder
+from jepa_rl.scripts.reporting.decoder import train_decoder
 
 
 def squares(number, seed):

@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
-from jepa_rl.scripts import demo, drawing, exhibits, film, report
+from jepa_rl.scripts import demo, report
 from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.reporting import drawing, exhibits, film
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ import torch
 
 from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.planners import PlannerConfig
-from jepa_rl.scripts.imagination import Recording, imagined_rewards, one_step, open_loop_error, record
+from jepa_rl.scripts.reporting.imagination import Recording, imagined_rewards, one_step, open_loop_error, record
 
 
 class Walk:

@@ -12,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from jepa_rl.scripts import drawing, exhibits, film, report
+from jepa_rl.scripts import report
 from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.exhibits import read_log
-from jepa_rl.scripts.imagination import record
-from jepa_rl.scripts.prediction_figures import scalar_figures
+from jepa_rl.scripts.reporting import drawing, exhibits, film
+from jepa_rl.scripts.reporting.exhibits import read_log
+from jepa_rl.scripts.reporting.imagination import record
+from jepa_rl.scripts.reporting.prediction_figures import scalar_figures
 from jepa_rl.scripts.run_folder import RunFolder
 
 QUICK = [

@@ -16,9 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.envs.counting import CountingEnv
-from jepa_rl.scripts.drawing import BLUE, GREY, INK, blank, tidy
-from jepa_rl.scripts.imagination import imagined_rewards
-from jepa_rl.scripts.page import Picture
+from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, tidy
+from jepa_rl.scripts.reporting.imagination import imagined_rewards
+from jepa_rl.scripts.reporting.page import Picture
 from jepa_rl.scripts.run_folder import RunConfig
 
 ENOUGH_FRAMES = 24  # another episode begins only below that

@@ -12,8 +12,19 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter
 from sklearn.decomposition import PCA
 
-from jepa_rl.scripts.drawing import COLOURS, GREY, HALF, INK, blank, class_colours, legend, panel, picture, plain_numbers
-from jepa_rl.scripts.page import Picture
+from jepa_rl.scripts.reporting.drawing import (
+    COLOURS,
+    GREY,
+    HALF,
+    INK,
+    blank,
+    class_colours,
+    legend,
+    panel,
+    picture,
+    plain_numbers,
+)
+from jepa_rl.scripts.reporting.page import Picture
 
 Line = tuple[np.ndarray, np.ndarray]
 """Environment steps [n] and values [n]."""

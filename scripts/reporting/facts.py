@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jepa_rl.scripts.page import Fact
+from jepa_rl.scripts.reporting.page import Fact
 from jepa_rl.scripts.run_folder import RunConfig, RunFolder
 
 Result = Mapping[str, Any]

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.agent.spaces import observation_spec
-from jepa_rl.scripts import figures, prediction_figures
-from jepa_rl.scripts.decoder import train_decoder
-from jepa_rl.scripts.drawing import GREY, legend, picture
 from jepa_rl.scripts.evaluate import LabelledLatents
-from jepa_rl.scripts.film import as_images
-from jepa_rl.scripts.imagination import Recording, encode, one_step, open_loop_error
-from jepa_rl.scripts.page import Exhibit, Picture
+from jepa_rl.scripts.reporting import figures, prediction_figures
+from jepa_rl.scripts.reporting.decoder import train_decoder
+from jepa_rl.scripts.reporting.drawing import GREY, legend, picture
+from jepa_rl.scripts.reporting.film import as_images
+from jepa_rl.scripts.reporting.imagination import Recording, encode, one_step, open_loop_error
+from jepa_rl.scripts.reporting.page import Exhibit, Picture
 from jepa_rl.world_model import ModelConfig, WorldModel, build_world_model
 
 DECODER_UPDATES = 600

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binomtest
 
-from jepa_rl.scripts.drawing import BLUE, GREY, INK, VERMILION, legend, panel, picture
-from jepa_rl.scripts.imagination import OpenLoopError
-from jepa_rl.scripts.page import Picture
+from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, VERMILION, legend, panel, picture
+from jepa_rl.scripts.reporting.imagination import OpenLoopError
+from jepa_rl.scripts.reporting.page import Picture
 
 FEW_VALUES = 9  # so many different values, or fewer, are drawn value by value
 FEWEST_IN_BIN = 5

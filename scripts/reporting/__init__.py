@@ -1,0 +1,1 @@
+"""What ``jepa-rl report`` is made of: measuring, drawing, and the page."""
