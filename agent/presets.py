@@ -30,7 +30,7 @@ PRESETS = {
     "default": Preset(env_id="CartPole-v1", total_timesteps=20_000, agent=AgentConfig()),
     "counting": Preset(
         env_id="jepa_rl/Counting-v0",
-        total_timesteps=50_000,
+        total_timesteps=60_000,
         agent=AgentConfig(
             n_envs=16,
             discount=0.9,
