@@ -30,7 +30,7 @@ PRESETS = {
     "default": Preset(env_id="CartPole-v1", total_timesteps=20_000, agent=AgentConfig()),
     "counting": Preset(
         env_id="jepa_rl/Counting-v0",
-        total_timesteps=60_000,
+        total_timesteps=50_000,
         agent=AgentConfig(
             n_envs=16,
             discount=0.9,
@@ -54,8 +54,8 @@ PRESETS = {
             training=TrainingConfig(
                 updates_per_step=0.1,
                 starts=1_000,
-                batch_size=48,
-                transitions=1,
+                batch_size=32,
+                transitions=2,
                 learning_rate=2e-3,
                 schedule="cosine",
             ),

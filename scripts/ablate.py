@@ -31,7 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "plain L_dyn": ("--model.dynamics.no-scale-free",),
     "no prioritised windows": ("--replay.prioritised-fraction", "0"),
     "heads on encoded latents only": ("--model.no-imagined-heads",),
-    "two-step rollouts": ("--training.transitions", "2", "--training.batch-size", "32"),
+    "one-step windows": ("--training.transitions", "1", "--training.batch-size", "48"),
     "8x8 stride-4 convolution first": (
         "--model.encoder.convolutions",
         *("32", "8", "4", "0"),
