@@ -69,6 +69,7 @@ class JEPAAgent(BaseAlgorithm):
             support_multi_env=True,
             seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
         )
+        self.steps_taken = 0  # environment steps in all calls of learn(), also those that reset num_timesteps
         self.wall_seconds = 0.0  # spent in learn(), over all of the run's processes
         self.attachments: dict[str, Any] = {}  # JSON-able data of the caller's that is saved and loaded with the agent
         self._loss_sums: dict[str, float] = {}  # since the last log
@@ -153,6 +154,8 @@ class JEPAAgent(BaseAlgorithm):
 
         A callback's ``on_step`` runs after the step was stored; ``on_rollout_end`` before each writing of the log.
         """
+        if log_interval < 1:
+            raise ValueError(f"log_interval must be at least 1 environment step, got {log_interval}")
         begins = reset_num_timesteps or self._last_obs is None
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -186,6 +189,7 @@ class JEPAAgent(BaseAlgorithm):
         self._last_obs = step.observation
         self._last_episode_starts = step.done
         self.num_timesteps += self.n_envs
+        self.steps_taken += self.n_envs
         self._episode_num += int(step.done.sum())
         self._update_info_buffer(step.info, step.done)
         callback.update_locals(
@@ -197,7 +201,7 @@ class JEPAAgent(BaseAlgorithm):
 
     def _updates_due(self) -> int:
         training = self.config.training
-        owed = math.floor(max(self.num_timesteps - training.starts, 0) * training.updates_per_step)
+        owed = math.floor(max(self.steps_taken - training.starts, 0) * training.updates_per_step)
         return max(owed - self._n_updates, 0)
 
     def train(self, updates: int) -> None:

@@ -23,7 +23,7 @@ from jepa_rl.agent.spaces import space_from_json, space_to_json
 if TYPE_CHECKING:
     from jepa_rl.agent.jepa_agent import JEPAAgent
 
-COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_loss_count", "wall_seconds", "_total_timesteps")
+COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "_loss_count", "wall_seconds", "_total_timesteps")
 
 
 def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:

@@ -75,6 +75,12 @@ def test_the_updates_keep_the_stated_pace(small_config):
     assert agent._n_updates == (120 - 20) * 0.5
 
 
+def test_a_second_call_of_learn_that_counts_afresh_goes_on_training(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(120).learn(100)
+    assert agent.num_timesteps == 100
+    assert agent._n_updates == (220 - 20) * 0.5
+
+
 def test_updates_move_every_trained_part_and_the_ema_follows(small_config):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
     before, slow = weights(agent), [p.clone() for p in agent.learner.ema.parameters()]
@@ -136,6 +142,11 @@ def test_evaluate_policy_and_checkpoint_callback_serve_as_they_are(small_config,
     other = JEPAAgent(small_config, "CartPole-v1", seed=7)
     other.set_parameters(parameters)
     assert same(weights(agent), weights(other))
+
+
+def test_a_log_interval_below_one_step_is_refused(small_config):
+    with pytest.raises(ValueError, match="log_interval must be at least 1 environment step, got 0"):
+        JEPAAgent(small_config, "CartPole-v1", seed=0).learn(10, log_interval=0)
 
 
 def test_a_callback_can_stop_training(small_config):

@@ -75,6 +75,14 @@ def test_resuming_goes_on_to_a_larger_total(finished, tmp_path):
     assert json.loads((folder / "config.json").read_text())["total_timesteps"] == 600
 
 
+def test_wandb_works_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = tmp_path / "logged"
+    assert run(["train", "counting", "--out", str(folder), "--wandb", *QUICK]) == 0
+    assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
+
+
 def test_the_speed_command_compares_with_the_bare_pass(finished, capsys):
     assert run(["speed", str(finished)]) == 0
     assert "ratio" in capsys.readouterr().out
