@@ -100,7 +100,7 @@ def test_one_hot_observations_respect_their_start():
 @pytest.mark.parametrize("contrast", ["max", "standard"])
 def test_contrast_normalisation_makes_dim_and_bright_images_alike(contrast):
     image = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    image[:, :, 2:4, 2:4] = 200
+    image[:, :, :4] = 200
     bright, dim = normalize_contrast(image, contrast), normalize_contrast(image // 2, contrast)
     assert (bright - dim).abs().max() < 0.15 * bright.abs().max()
     assert torch.isfinite(normalize_contrast(torch.zeros_like(image), contrast)).all()
@@ -109,6 +109,11 @@ def test_contrast_normalisation_makes_dim_and_bright_images_alike(contrast):
 def test_images_without_contrast_normalisation_lie_in_zero_to_one():
     image = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(2, 1, 1, 3)
     assert normalize_contrast(image, "none").flatten().tolist() == pytest.approx([0, 0.2, 1] * 2)
+
+
+def test_standard_contrast_subtracts_the_mean_and_divides_by_the_deviation_and_a_floor():
+    image = torch.tensor([0, 200], dtype=torch.uint8).view(1, 1, 1, 2)
+    assert normalize_contrast(image, "standard").flatten().tolist() == pytest.approx([-100 / 112.75, 100 / 112.75])
 
 
 def test_each_image_is_normalised_by_its_own_maximum():
