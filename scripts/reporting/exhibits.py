@@ -21,8 +21,8 @@ from jepa_rl.scripts.reporting.imagination import Recording, encode, one_step, o
 from jepa_rl.scripts.reporting.page import Exhibit, Picture
 from jepa_rl.world_model import ModelConfig, WorldModel, build_world_model
 
-DECODER_UPDATES = 600
-DECODER_SECONDS = 6.0  # for each of the two decoders
+DECODER_UPDATES = 300
+DECODER_SECONDS = 4.0  # for each of the two decoders
 SHOWN_IMAGES = 9
 JUDGED_IMAGES = 500
 NOUN = "number of objects"
