@@ -52,7 +52,7 @@ def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
     encoded = model.encode(batch.observation.flatten(0, 1)).unflatten(0, batch.observation.shape[:2])
     imagined = model.rollout(encoded[:, 0], batch.action)
     total = encoded.mean() + imagined.mean()
-    for name in ("reward", "termination", "random"):
+    for name in ("reward", "termination", "placebo"):
         if name in model.heads and (name != "reward" or model.reward_input == "observation"):
             total = total + model.heads[name](encoded).mean() + model.heads[name](imagined).mean()
     if "value" in model.heads:

@@ -48,5 +48,10 @@ class Batch:
         """bool[B, T + 1]: which observations belong to the episode; the first always does."""
         return torch.cat([torch.ones_like(self.alive[:, :1]), self.alive], dim=1)
 
+    @property
+    def acted(self) -> Tensor:
+        """bool[B, T + 1]: at which observations an action of this window was taken; at the last of it never."""
+        return torch.cat([self.alive, torch.zeros_like(self.alive[:, :1])], dim=1)
+
     def to(self, device: torch.device) -> Batch:
         return Batch(**{name: getattr(self, name).to(device) for name in self.__slots__})

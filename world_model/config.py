@@ -11,7 +11,8 @@ Precision = Literal["float32", "bfloat16"]
 Target = Literal["same", "stop", "ema"]
 Likelihood = Literal["gaussian", "bernoulli", "two_hot"]
 RewardInput = Literal["observation", "transition"]
-RandomTargetKind = Literal["linear", "network"]
+PlaceboTarget = Literal["random_linear", "random_network", "constant", "shuffled_reward"]
+Labels = Literal["all", "acted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class DynamicsConfig:
     every latent lowers it, and early in training that outruns a rare auxiliary signal."""
     hidden: int = 512
     """Width of the hidden layer."""
+    action_free: bool = False
+    """Predict without seeing the action: the control that shows what conditioning on actions buys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,9 @@ class RewardConfig(AuxiliaryConfig):
     """observation: the head reads the latent of the observation that paid (arXiv:2509.12249's p); transition: (z, a)."""
     likelihood: Likelihood = "gaussian"
     """gaussian: squared error; bernoulli: cross-entropy of a reward in [0, 1]; two_hot: 101 bins of symlog(reward)."""
+    labels: Labels = "all"
+    """With input observation, which observations are labelled: all of them, or only those that an action was taken at
+    (acted), which leaves out the last of each episode and with it most that paid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +100,16 @@ class TerminationConfig(AuxiliaryConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomTargetConfig(AuxiliaryConfig):
-    """A frozen random function of the observation as the auxiliary target."""
+class PlaceboConfig(AuxiliaryConfig):
+    """An auxiliary task that tells nothing of the true reward, to compare real ones with."""
 
-    kind: RandomTargetKind = "linear"
+    target: PlaceboTarget = "random_linear"
+    """A frozen random function of the observation (random_linear, random_network), the same number for every observation
+    (constant), or the rewards of the batch dealt out anew among its observations (shuffled_reward)."""
+    likelihood: Likelihood = "gaussian"
+    """As for the reward; a random function needs gaussian."""
     size: int = 256
-    """Number of random outputs."""
+    """Number of outputs of a random function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +136,7 @@ class ModelConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     value: ValueConfig = field(default_factory=ValueConfig)
     termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
-    random: RandomTargetConfig = field(default_factory=RandomTargetConfig)
+    placebo: PlaceboConfig = field(default_factory=PlaceboConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     imagined_heads: bool = True
     """Train the heads on the K-step imagined latents as well as on the encoded ones."""
@@ -138,13 +148,17 @@ class ModelConfig:
         _require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
         _require(0 <= self.value.trace <= 1, "model.value.trace", "in [0, 1]", self.value.trace)
         _require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
+        if self.placebo.target in ("random_linear", "random_network"):
+            _require(self.placebo.likelihood == "gaussian", "model.placebo.likelihood", "gaussian", self.placebo.likelihood)
+        if self.reward.labels == "acted":
+            _require(self.reward.input == "observation", "model.reward.input", "observation", self.reward.input)
         _require(bool(self.encoder.convolutions), "model.encoder.convolutions", "at least one layer", "none")
         weights = {
             "dynamics.weight": self.dynamics.weight,
             "reward.weight": self.reward.weight,
             "value.weight": self.value.weight,
             "termination.weight": self.termination.weight,
-            "random.weight": self.random.weight,
+            "placebo.weight": self.placebo.weight,
             "regularizer.variance": self.regularizer.variance,
             "regularizer.covariance": self.regularizer.covariance,
             "regularizer.sigreg": self.regularizer.sigreg,

@@ -1,4 +1,4 @@
-"""Auxiliary heads on the latent: scalars with a likelihood, action values, and the frozen random target."""
+"""Auxiliary heads on the latent: scalars with a likelihood, action values, and frozen random functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepa_rl.world_model.config import Likelihood, RandomTargetKind
+from jepa_rl.world_model.config import Likelihood
 
 TWO_HOT_BINS = 101
 TWO_HOT_LIMIT = 10.0  # symlog units
@@ -66,6 +66,16 @@ def negative_log_likelihood(logits: Tensor, target: Tensor, likelihood: Likeliho
     return -(two_hot(target) * logits.log_softmax(-1)).sum(-1)
 
 
+def loss_floor(target: Tensor, likelihood: Likelihood) -> Tensor:
+    """The least ``negative_log_likelihood`` of each target, [...]: the entropy of a soft label, else 0."""
+    if likelihood == "gaussian":
+        return torch.zeros_like(target)
+    if likelihood == "bernoulli":
+        return -torch.xlogy(target, target) - torch.xlogy(1 - target, 1 - target)
+    share = two_hot(target)
+    return -torch.xlogy(share, share).sum(-1)
+
+
 class ActionValue(nn.Module):
     """Q(z, a) outputs for every action of a Discrete space, [N, count, outputs]."""
 
@@ -108,14 +118,14 @@ class CandidateActionValue(nn.Module):
         return self.net(joined)
 
 
-class RandomTarget(nn.Module):
+class RandomFunction(nn.Module):
     """A frozen random function of the observation, [N, *shape] to [N, size]; it knows nothing of the task."""
 
-    def __init__(self, *, shape: Sequence[int], size: int, kind: RandomTargetKind, scale: float) -> None:
+    def __init__(self, *, shape: Sequence[int], size: int, linear: bool, scale: float) -> None:
         super().__init__()
         inputs = math.prod(shape)
         self.scale = scale
-        if kind == "linear":
+        if linear:
             self.net: nn.Module = nn.Linear(inputs, size, bias=False)
             nn.init.normal_(self.net.weight, std=inputs**-0.5)
         else:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from jepa_rl.world_model.config import Likelihood, ModelConfig, Precision, RewardInput
 from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
 from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, OneHotEncoder, VectorEncoder
-from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, RandomTarget, expectation, mlp, outputs_of
+from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, RandomFunction, expectation, mlp, outputs_of
 
 MAX_LISTED_ACTIONS = 64
 SOBOL_CANDIDATES = 63  # beside the zero action
@@ -46,6 +46,7 @@ class WorldModel(nn.Module):
         reward_input: RewardInput,
         reward_likelihood: Likelihood,
         value_likelihood: Likelihood,
+        action_free: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -56,6 +57,7 @@ class WorldModel(nn.Module):
         self.reward_input: RewardInput = reward_input
         self.reward_likelihood: Likelihood = reward_likelihood
         self.value_likelihood: Likelihood = value_likelihood
+        self.action_free = action_free
 
     def encode(self, observation: Tensor) -> Tensor:
         """Map observations [N, *shape] to latents float32 [N, D]."""
@@ -64,7 +66,8 @@ class WorldModel(nn.Module):
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
         """T: map latents [N, D] and actions [N, ...] to next latents [N, D]."""
-        return self.dynamics(latent, self.actions(action))
+        encoded = self.actions(action)
+        return self.dynamics(latent, torch.zeros_like(encoded) if self.action_free else encoded)
 
     def rollout(self, latent: Tensor, action: Tensor) -> Tensor:
         """Imagine: latents [B, D] and actions [B, T, ...] to the T following latents [B, T, D]."""
@@ -142,6 +145,7 @@ def build_world_model(
             reward_input=config.reward.input,
             reward_likelihood=config.reward.likelihood,
             value_likelihood=config.value.likelihood,
+            action_free=config.dynamics.action_free,
         )
 
 
@@ -179,15 +183,22 @@ def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEnc
         heads["value"] = _value_head(config, actions)
     if config.termination.weight:
         heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
-    if config.random.weight:
-        heads["random"] = mlp(latent_dim, config.random.hidden, config.random.size)
-        heads["random_target"] = RandomTarget(
-            shape=observation.shape,
-            size=config.random.size,
-            kind=config.random.kind,
-            scale=1 / 255 if observation.kind == "image" else 1.0,
-        )
+    if config.placebo.weight:
+        heads |= _placebo_heads(config, observation)
     return heads
+
+
+def _placebo_heads(config: ModelConfig, observation: ObservationSpec) -> dict[str, nn.Module]:
+    placebo = config.placebo
+    if placebo.target in ("constant", "shuffled_reward"):
+        return {"placebo": mlp(config.latent_dim, placebo.hidden, outputs_of(placebo.likelihood))}
+    function = RandomFunction(
+        shape=observation.shape,
+        size=placebo.size,
+        linear=placebo.target == "random_linear",
+        scale=1 / 255 if observation.kind == "image" else 1.0,
+    )
+    return {"placebo": mlp(config.latent_dim, placebo.hidden, placebo.size), "placebo_target": function}
 
 
 def _value_head(config: ModelConfig, actions: ActionEncoder) -> nn.Module:

@@ -26,7 +26,7 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
         "reward": config.reward.weight,
         "value": config.value.weight,
         "termination": config.termination.weight,
-        "random": config.random.weight,
+        "placebo": config.placebo.weight,
         "variance": config.regularizer.variance,
         "covariance": config.regularizer.covariance,
         "sigreg": config.regularizer.sigreg,
@@ -67,7 +67,7 @@ def loss_terms(
         "reward": (config.reward, _reward_loss),
         "value": (config.value, _value_loss),
         "termination": (config.termination, _termination_loss),
-        "random": (config.random, _random_loss),
+        "placebo": (config.placebo, _placebo_loss),
     }
     for name, (task, loss) in tasks.items():
         if not task.weight:
@@ -77,7 +77,11 @@ def loss_terms(
             # The imagined counterpart starts from the same first latent, so that time indices agree.
             heads_see = imagined if task.trains_encoder else imagined.detach()
             views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
-        targets = _value_target(ema, detached[:, 1:], batch, config, discount) if name == "value" else None
+        targets = None
+        if name == "value":
+            targets = _value_target(ema, detached[:, 1:], batch, config, discount)
+        elif name == "placebo":
+            targets = _placebo_target(model, batch, config, generator)
         terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
 
     terms |= _regularizer_terms(encoded[batch.valid], config, generator)
@@ -102,7 +106,8 @@ def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCon
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
         logits = model.heads["reward"](view)
-        return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled & batch.valid)
+        seen = batch.valid if config.reward.labels == "all" else batch.acted
+        return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled & seen)
     action = batch.action.flatten(0, 1)
     logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
     loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)
@@ -131,9 +136,28 @@ def _termination_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelCon
     return masked_mean(loss, batch.alive)
 
 
-def _random_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
-    target = model.heads["random_target"](batch.observation.flatten(0, 1)).unflatten(0, view.shape[:2])
-    return masked_mean((model.heads["random"](view) - target).square().mean(-1), batch.valid)
+def _placebo_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, targets: Tensor | None) -> Tensor:
+    assert targets is not None
+    outputs = model.heads["placebo"](view)
+    if targets.ndim == 3:
+        return masked_mean((outputs - targets).square().mean(-1), batch.valid)
+    loss = negative_log_likelihood(outputs, targets, config.placebo.likelihood)
+    return masked_mean(loss, batch.valid & batch.labelled)
+
+
+@torch.no_grad()
+def _placebo_target(model: WorldModel, batch: Batch, config: ModelConfig, generator: torch.Generator) -> Tensor:
+    """[B, T + 1] numbers, or [B, T + 1, size] for a random function."""
+    if config.placebo.target == "constant":
+        return torch.ones_like(batch.label)
+    if config.placebo.target == "shuffled_reward":
+        dealt = batch.valid & batch.labelled
+        rewards = batch.label[dealt]
+        target = torch.zeros_like(batch.label)
+        target[dealt] = rewards[torch.randperm(len(rewards), generator=generator).to(rewards.device)]
+        return target
+    function = model.heads["placebo_target"]
+    return function(batch.observation.flatten(0, 1)).unflatten(0, batch.label.shape)
 
 
 def _regularizer_terms(latent: Tensor, config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:

@@ -96,11 +96,15 @@ def _words(name: str, model: ModelConfig) -> tuple[str, str]:
     if term == "dynamics":
         scaled = model.dynamics.scale_free
         return "Dynamics loss", "1 - R² over the window" if scaled else "squared error per dimension"
-    likelihoods = {"reward": model.reward.likelihood, "value": model.value.likelihood, "termination": "bernoulli"}
-    unit = {"reward": "", "value": "", "termination": "", "random": "squared error"}.get(term, "penalty")
-    if term in likelihoods:
-        unit = "squared error" if likelihoods[term] == "gaussian" else "cross-entropy (nats)"
-    return f"{term.capitalize()} loss", unit
+    likelihoods = {
+        "reward": model.reward.likelihood,
+        "value": model.value.likelihood,
+        "termination": "bernoulli",
+        "placebo": model.placebo.likelihood,
+    }
+    if term not in likelihoods:
+        return f"{term.capitalize()} loss", "penalty"
+    return f"{term.capitalize()} loss", "squared error" if likelihoods[term] == "gaussian" else "cross-entropy (nats)"
 
 
 def latent_exhibits(held: LabelledLatents) -> list[Exhibit]:

@@ -6,9 +6,11 @@ import torch
 from jepa_rl.world_model.heads import (
     ActionValue,
     CandidateActionValue,
-    RandomTarget,
+    RandomFunction,
     expectation,
+    loss_floor,
     negative_log_likelihood,
+    outputs_of,
     symexp,
     symlog,
     two_hot,
@@ -71,10 +73,29 @@ def test_candidate_action_value_evaluates_each_candidate_as_an_action():
     assert torch.allclose(head.all(latent)[:, 1], second, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "network"])
-def test_the_random_target_is_frozen_and_depends_on_the_observation(kind):
-    target = RandomTarget(shape=(3, 3), size=7, kind=kind, scale=1 / 255)
+@pytest.mark.parametrize("linear", [True, False])
+def test_the_random_function_is_frozen_and_depends_on_the_observation(linear):
+    target = RandomFunction(shape=(3, 3), size=7, linear=linear, scale=1 / 255)
     assert not any(parameter.requires_grad for parameter in target.parameters())
     first, second = target(torch.zeros(2, 3, 3)), target(255 * torch.eye(3).expand(2, 3, 3))
     assert first.shape == (2, 7)
     assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "target", "floor"),
+    [("gaussian", 0.3, 0.0), ("bernoulli", 1.0, 0.0), ("bernoulli", 0.5, math.log(2)), ("two_hot", 1.0, 0.691)],
+)
+def test_the_floor_of_a_loss_is_the_entropy_of_its_label(likelihood, target, floor):
+    label = torch.tensor([target])
+    assert loss_floor(label, likelihood).item() == pytest.approx(floor, abs=1e-3)
+    # No logits do better, and the best do as well.
+    outputs = outputs_of(likelihood)
+    logits = torch.zeros(1, outputs, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = negative_log_likelihood(logits, label, likelihood).sum()
+        loss.backward()
+        optimizer.step()
+    assert floor - 1e-3 <= loss.item() <= floor + 0.01

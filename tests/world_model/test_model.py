@@ -9,6 +9,7 @@ from jepa_rl.world_model import (
     EncoderConfig,
     ModelConfig,
     ObservationSpec,
+    PlaceboConfig,
     RewardConfig,
     TerminationConfig,
     ValueConfig,
@@ -166,6 +167,8 @@ def test_ema_moves_the_stated_share_and_copies_buffers():
         ({"value": ValueConfig(trace=1.5)}, "model.value.trace"),
         ({"reward": RewardConfig(weight=-1.0)}, "model.reward.weight must be at least 0, got -1.0"),
         ({"encoder": EncoderConfig(convolutions=())}, "model.encoder.convolutions"),
+        ({"placebo": PlaceboConfig(likelihood="bernoulli")}, "model.placebo.likelihood must be gaussian, got bernoulli"),
+        ({"reward": RewardConfig(labels="acted")}, "model.reward.input must be observation, got transition"),
     ],
 )
 def test_a_model_config_out_of_range_says_which_option_and_what_came(change, message):
@@ -190,5 +193,5 @@ def test_a_batch_whose_parts_disagree_in_time_is_refused():
 
 def test_every_auxiliary_task_is_configured_alike():
     shared = {field.name for field in dataclasses.fields(AuxiliaryConfig)}
-    for name in ("reward", "value", "termination", "random"):
+    for name in ("reward", "value", "termination", "placebo"):
         assert shared <= {field.name for field in dataclasses.fields(getattr(ModelConfig(), name))}

@@ -10,7 +10,7 @@ from jepa_rl.world_model import (
     DynamicsConfig,
     ModelConfig,
     ObservationSpec,
-    RandomTargetConfig,
+    PlaceboConfig,
     RegularizerConfig,
     RewardConfig,
     TerminationConfig,
@@ -33,7 +33,7 @@ TASKS = {
     "reward": RewardConfig(weight=1.0),
     "value": ValueConfig(weight=1.0),
     "termination": TerminationConfig(weight=1.0),
-    "random": RandomTargetConfig(weight=1.0, size=6),
+    "placebo": PlaceboConfig(weight=1.0, size=6),
 }
 
 
@@ -86,8 +86,8 @@ def test_each_loss_trains_the_encoder_exactly_when_its_gate_is_open(name, open_g
     terms[name].backward()
     assert trains(model.encoder) == open_gate
     assert trains(model.dynamics if name == "dynamics" else model.heads[name])
-    if name == "random":
-        assert not trains(model.heads["random_target"])
+    if name == "placebo":
+        assert not trains(model.heads["placebo_target"])
 
 
 def test_a_closed_dynamics_gate_keeps_the_encoder_from_imagined_latents_too():
@@ -189,3 +189,62 @@ def test_a_loss_that_is_not_finite_is_named():
     broken = dataclasses.replace(batch, reward=torch.full_like(batch.reward, torch.inf))
     with pytest.raises(FloatingPointError, match="'reward'"):
         terms_of(dataclasses.replace(OFF, reward=RewardConfig(weight=1.0)), broken)
+
+
+def placebo(**choices) -> ModelConfig:
+    return dataclasses.replace(OFF, placebo=PlaceboConfig(weight=1.0, **choices))
+
+
+def test_a_constant_placebo_is_learned_by_a_head_that_ignores_the_latent():
+    config = placebo(target="constant")
+    model, _ = make(config)
+    torch.nn.init.zeros_(model.heads["placebo"][-1].weight)
+    torch.nn.init.constant_(model.heads["placebo"][-1].bias, 1.0)
+    assert terms_of(config, model=model)[1]["placebo"] == 0
+
+
+def test_shuffled_rewards_are_the_labelled_rewards_dealt_out_anew():
+    """Against an output of 0 the loss is the mean square of the rewards, in whatever order they come."""
+    config = placebo(target="shuffled_reward")
+    model, _ = make(config)
+    torch.nn.init.zeros_(model.heads["placebo"][-1].weight)
+    torch.nn.init.zeros_(model.heads["placebo"][-1].bias)
+    batch = a_batch()
+    squares = batch.label[batch.valid & batch.labelled].square()
+    assert terms_of(config, batch, model)[1]["placebo"].item() == pytest.approx(squares.mean().item(), rel=1e-5)
+
+
+def test_shuffled_rewards_depend_on_the_generator_alone():
+    config = placebo(target="shuffled_reward")
+    model, _ = make(config)
+
+    def loss(seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        return loss_terms(model, None, a_batch(), config, discount=0.9, generator=generator)["placebo"].item()
+
+    assert loss(0) == loss(0)
+    assert loss(0) != loss(1)
+
+
+def test_labels_of_acted_observations_leave_out_the_last_of_each_window():
+    def reward_loss(labels: str, batch: Batch) -> float:
+        config = dataclasses.replace(OFF, reward=RewardConfig(weight=1.0, input="observation", labels=labels))
+        return terms_of(config, batch)[1]["reward"].item()
+
+    batch = a_batch()
+    label = batch.label.clone()
+    label[:, 3] += 5  # the end of a whole window
+    label[::4, 2] += 5  # the end of an episode within one
+    changed = dataclasses.replace(batch, label=label)
+    assert reward_loss("acted", batch) == reward_loss("acted", changed)
+    assert reward_loss("all", batch) != reward_loss("all", changed)
+
+
+def test_action_free_dynamics_predict_the_same_for_every_action():
+    latent = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    action = torch.tensor([0, 1, 2])
+    same = latent[:1].expand(3, -1)
+    blind, _ = make(dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, action_free=True)))
+    seeing, _ = make(dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0)))
+    assert torch.allclose(blind.predict(same, action)[0], blind.predict(same, action)[1], atol=1e-6)
+    assert not torch.allclose(seeing.predict(same, action)[0], seeing.predict(same, action)[1], atol=1e-2)
