@@ -17,12 +17,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from jepa_rl.agent import JEPAAgent, preset
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, heldout_latents
-from jepa_rl.scripts.grid import Cell, run_grid
+from jepa_rl.scripts.grid import Backend, Cell, run_grid
 from jepa_rl.scripts.train import overridden
 from jepa_rl.world_model import diagnostics
 
 GOAL = 0.95  # held-out accuracy
 LOOK_EVERY = 1_000  # environment steps between two looks at it
+RESULT_VERSION = 1  # goes up when the same settings no longer give the same entries
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "preset": (),
@@ -56,6 +57,8 @@ class AblateArgs:
     """Environment steps after which a run that is not there yet gives up; its schedules are those of the whole preset."""
     jobs: int = 2
     """Runs side by side; the cores are shared among them."""
+    backend: Backend = "local"
+    """Where they run: processes here, or tasks with one core each on a Ray cluster that sees ``--out``."""
 
 
 class AccuracyProbe(BaseCallback):
@@ -117,7 +120,7 @@ def main(arguments: Sequence[str]) -> None:
         for seed in range(args.seeds)
         for name, options in CHOICES.items()
     ]
-    results = run_grid(cells, measure, args.out, args.jobs)
+    results = run_grid(cells, measure, args.out, args.jobs, args.backend, version=RESULT_VERSION)
     rows = [summarise(name, [r for r in results if r["cell"]["name"] == slug(name)]) for name in CHOICES]
     with (args.out / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import gymnasium as gym
 
 from jepa_rl.agent import CheckpointError
+from jepa_rl.scripts.grid import GridError
 from jepa_rl.scripts.run_folder import RunStoppedError
 
 COMMANDS = {
@@ -19,12 +20,13 @@ COMMANDS = {
     "resume": "go on with a run that was stopped",
     "report": "figures and an HTML page of one or more runs",
     "speed": "how fast a run's update is, against the bare forward and backward pass",
+    "paper": "remake the experiments of the papers: jepa-rl paper counting --quick",
     "ablate": "what each choice of the counting preset buys, by switching it off",
     "demo": "train, evaluate and report the counting preset, and show the table",
 }
 EXPECTED_ERRORS = (
     *(ValueError, TypeError, OSError, ImportError, FloatingPointError),
-    *(CheckpointError, RunStoppedError, gym.error.Error),
+    *(CheckpointError, RunStoppedError, GridError, gym.error.Error),
 )
 
 
@@ -34,7 +36,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; 0 if it went well, 2 with an explanation on standard error if not."""
+    """Run one command line; 0 if it went well, 1 if cells of a grid failed, 2 for other errors, explained on stderr."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0 if arguments else 2
@@ -51,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         if os.environ.get("JEPA_RL_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, GridError) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -2,14 +2,23 @@
 
 import csv
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from jepa_rl.agent import preset
+from jepa_rl.scripts import ablate, cli
 from jepa_rl.scripts.ablate import CHOICES, summarise
-from jepa_rl.scripts.grid import run_grid
+from jepa_rl.scripts.grid import GridError, run_grid
 from jepa_rl.scripts.logs import ProgressCSV
 from jepa_rl.scripts.train import overridden, split_env_options
+
+
+def cells_of(*seeds, name="a", **settings):
+    return [{"name": name, "seed": seed, **settings} for seed in seeds]
 
 
 def test_finished_cells_are_not_measured_again(tmp_path):
@@ -19,38 +28,177 @@ def test_finished_cells_are_not_measured_again(tmp_path):
         measured.append(cell["seed"])
         return {"double": 2 * cell["seed"]}
 
-    cells = [{"name": "a", "seed": seed} for seed in (1, 2)]
-    assert [r["double"] for r in run_grid(cells, measure, tmp_path, jobs=1)] == [2, 4]
-    more = [{"name": "a", "seed": seed} for seed in (3, 1, 2)]
-    assert [r["double"] for r in run_grid(more, measure, tmp_path, jobs=1)] == [6, 2, 4]
+    assert [r["double"] for r in run_grid(cells_of(1, 2), measure, tmp_path, jobs=1)] == [2, 4]
+    assert [r["double"] for r in run_grid(cells_of(3, 1, 2), measure, tmp_path, jobs=1)] == [6, 2, 4]
     assert measured == [1, 2, 3]
 
 
-def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path):
-    run_grid([{"name": "a", "seed": 1, "rate": 0.1}], lambda cell: {}, tmp_path, jobs=1)
-    with pytest.raises(ValueError, match="holds the result of other settings"):
-        run_grid([{"name": "a", "seed": 1, "rate": 0.2}], lambda cell: {}, tmp_path, jobs=1)
+def test_the_progress_bar_counts_the_whole_grid_and_is_silent_when_nothing_is_missing(tmp_path, capsys):
+    run_grid(cells_of(1, 2, 3), nothing, tmp_path, jobs=1)
+    assert "3/3" in capsys.readouterr().err
+    run_grid(cells_of(1, 2, 3, 4), nothing, tmp_path, jobs=1)
+    bar = capsys.readouterr().err
+    assert "3/4" in bar
+    assert "4/4" in bar
+    run_grid(cells_of(1, 2, 3, 4), nothing, tmp_path, jobs=1)
+    assert capsys.readouterr().err == ""
 
 
 def test_cells_run_in_other_processes_too(tmp_path):
-    results = run_grid([{"name": "a", "seed": seed} for seed in range(3)], square, tmp_path, jobs=2)
+    results = run_grid(cells_of(0, 1, 2), square, tmp_path, jobs=2)
     assert [result["square"] for result in results] == [0, 1, 4]
+    assert all(result["process"] != os.getpid() for result in results)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a-seed{seed}.json" for seed in range(3)]
+
+
+def nothing(cell):
+    return {}
 
 
 def square(cell):
-    return {"square": cell["seed"] ** 2}
+    return {"square": cell["seed"] ** 2, "process": os.getpid()}
 
 
-def test_a_cell_that_fails_keeps_the_others_and_can_be_run_again(tmp_path):
-    def fail_at_two(cell):
-        if cell["seed"] == 2:
-            raise RuntimeError("out of luck")
+def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path):
+    run_grid(cells_of(1, model={"rate": 0.1, "width": 8}), nothing, tmp_path, jobs=1)
+    with pytest.raises(
+        ValueError, match=r"a-seed1.json holds the result of other settings \(model.rate is 0.1 there, 0.2 here\)"
+    ):
+        run_grid(cells_of(0, 1, model={"rate": 0.2, "width": 8}), nothing, tmp_path, jobs=1)
+    assert not (tmp_path / "a-seed0.json").exists()
+
+
+def test_seeds_and_names_outside_the_grid_may_lie_beside_it(tmp_path):
+    run_grid(cells_of(0, 1, 2, steps=5) + cells_of(0, name="b", steps=5), nothing, tmp_path, jobs=1)
+    (tmp_path / "notes-seeds.json").write_text("[1]")
+    assert len(run_grid(cells_of(0, steps=5), nothing, tmp_path, jobs=1)) == 1
+
+
+def test_another_seed_of_the_same_name_must_share_what_the_seeds_share(tmp_path):
+    run_grid(cells_of(2, steps=5, file="2"), nothing, tmp_path, jobs=1)
+    with pytest.raises(ValueError, match=r"a-seed2.json .*other settings \(steps is 5 there, 6 here\)"):
+        run_grid(cells_of(0, steps=6, file="0") + cells_of(1, steps=6, file="1"), nothing, tmp_path, jobs=1)
+    run_grid(cells_of(0, steps=5, file="0") + cells_of(1, steps=5, file="1"), nothing, tmp_path, jobs=1)
+
+
+def test_the_folder_of_another_grid_is_refused(tmp_path):
+    run_grid(cells_of(0, name="b", target=2), nothing, tmp_path, jobs=1)
+    with pytest.raises(ValueError, match=r"b-seed0.json holds the result of another grid .*'target'.*'steps'"):
+        run_grid(cells_of(0, steps=6), nothing, tmp_path, jobs=1)
+
+
+def test_results_of_another_version_are_refused_and_those_without_one_are_of_version_1(tmp_path):
+    run_grid(cells_of(0), nothing, tmp_path, jobs=1, version=3)
+    file = tmp_path / "a-seed0.json"
+    assert json.loads(file.read_text())["version"] == 3
+    with pytest.raises(ValueError, match=r"a-seed0.json holds the result of version 3, expected version 4"):
+        run_grid(cells_of(0), nothing, tmp_path, jobs=1, version=4)
+    file.write_text(json.dumps({"cell": cells_of(0)[0], "old": True}))
+    assert run_grid(cells_of(0), nothing, tmp_path, jobs=1)[0]["old"]
+    with pytest.raises(ValueError, match="version 1, expected version 3"):
+        run_grid(cells_of(0), nothing, tmp_path, jobs=1, version=3)
+
+
+@pytest.mark.parametrize(("text", "message"), [('{"cell": ', "not readable JSON"), ("{}", "something else than a grid")])
+def test_a_file_that_is_no_result_is_named(tmp_path, text, message):
+    (tmp_path / "a-seed0.json").write_text(text)
+    with pytest.raises(ValueError, match=f"a-seed0.json.*{message}"):
+        run_grid(cells_of(0), nothing, tmp_path, jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "error", "message"),
+    [
+        (cells_of(1, 1), ValueError, "two cells have the name 'a' and the seed 1"),
+        (cells_of(1, name="../a"), ValueError, "usable as a file's name, got '../a'"),
+        (cells_of(1, name=""), ValueError, "usable as a file's name, got ''"),
+        (cells_of("1"), TypeError, "must be an int, got '1'"),
+    ],
+)
+def test_cells_that_cannot_be_told_apart_by_their_files_are_refused(tmp_path, cells, error, message):
+    with pytest.raises(error, match=message):
+        run_grid(cells, nothing, tmp_path, jobs=1)
+
+
+def test_a_failed_cell_keeps_the_others_and_its_traceback_until_it_succeeds(tmp_path):
+    lucky = False
+
+    def fail_at_one(cell):
+        if cell["seed"] == 1 and not lucky:
+            raise FloatingPointError("out of luck")
         return {}
 
-    cells = [{"name": "a", "seed": seed} for seed in (1, 2)]
-    with pytest.raises(RuntimeError, match="out of luck"):
-        run_grid(cells, fail_at_two, tmp_path, jobs=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-seed1.json"]
+    with pytest.raises(GridError, match=r"1 of 3 cells failed[\s\S]*a-seed1.error.txt: FloatingPointError: out of luck"):
+        run_grid(cells_of(0, 1, 2), fail_at_one, tmp_path, jobs=1)
+    files = ["a-seed0.json", "a-seed1.error.txt", "a-seed2.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert "in fail_at_one" in (tmp_path / "a-seed1.error.txt").read_text()
+    lucky = True
+    assert len(run_grid(cells_of(0, 1, 2), fail_at_one, tmp_path, jobs=1)) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a-seed{seed}.json" for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("result", "message"), [({"version": 7}, "are the grid's own"), ({"value": {1, 2}}, "not JSON serializable")]
+)
+def test_a_result_that_cannot_be_kept_fails_its_cell(tmp_path, result, message):
+    with pytest.raises(GridError, match=message):
+        run_grid(cells_of(0), lambda cell: result, tmp_path, jobs=1)
+
+
+def test_a_killed_workers_cell_is_run_again(tmp_path):
+    cells = cells_of(0, 1, 2, tries=str(tmp_path / "tries"))
+    results = run_grid(cells, die_the_first_time, tmp_path / "out", jobs=2)
+    assert [result["square"] for result in results] == [0, 1, 4]
+    assert tries_of(tmp_path / "tries", 1) == 2
+
+
+def test_a_cell_that_always_kills_its_worker_fails_after_two_tries_and_takes_no_other_with_it(tmp_path):
+    with pytest.raises(GridError, match=r"1 of 3 cells failed[\s\S]*a-seed1.error.txt: Its worker was killed twice"):
+        run_grid(cells_of(0, 1, 2, tries=str(tmp_path / "tries")), always_die_in_company, tmp_path / "out", jobs=2)
+    files = ["a-seed0.json", "a-seed1.error.txt", "a-seed2.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
+    assert tries_of(tmp_path / "tries", 1) == 2
+
+
+def die_the_first_time(cell):
+    if note_try(cell) == 1 and cell["seed"] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(cell)
+
+
+def always_die_in_company(cell):
+    """Cell 1 kills its process, when it can while cell 0 runs beside it."""
+    tried, seed = note_try(cell), cell["seed"]
+    deadline = time.monotonic() + 2
+    while seed < 2 and tries_of(Path(cell["tries"]), 1 - seed) < tried and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.5)
+    return {}
+
+
+def note_try(cell):
+    """Which try of the cell this is, from 1."""
+    folder = Path(cell["tries"])
+    folder.mkdir(exist_ok=True)
+    (folder / f"{cell['seed']}-{time.time_ns()}").touch()
+    return tries_of(folder, cell["seed"])
+
+
+def tries_of(folder, seed):
+    return len(list(folder.glob(f"{seed}-*")))
+
+
+def test_the_command_says_that_cells_failed(tmp_path, monkeypatch, capsys):
+    def fail(cell):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(ablate, "measure", fail)
+    assert cli.run(["ablate", "--out", str(tmp_path), "--seeds", "1", "--jobs", "1"]) == 1
+    assert "cells failed" in capsys.readouterr().err
+    assert cli.run(["ablate", "--out", str(tmp_path), "--seeds", "0"]) == 2
 
 
 def test_every_choice_of_the_ablation_changes_the_preset():
