@@ -104,8 +104,9 @@ class PlaceboConfig(AuxiliaryConfig):
     """An auxiliary task that tells nothing of the true reward, to compare real ones with."""
 
     target: PlaceboTarget = "random_linear"
-    """A frozen random function of the observation (random_linear, random_network), the same number for every observation
-    (constant), or the rewards of the batch dealt out anew among its observations (shuffled_reward)."""
+    """A frozen random function of the observation (random_linear, random_network; squared error over the variance of its
+    outputs), the same number for every observation (constant), or the rewards of the batch dealt out anew among its
+    observations (shuffled_reward)."""
     likelihood: Likelihood = "gaussian"
     """As for the reward; a random function needs gaussian."""
     size: int = 256

@@ -140,7 +140,8 @@ def _placebo_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCo
     assert targets is not None
     outputs = model.heads["placebo"](view)
     if targets.ndim == 3:
-        return masked_mean((outputs - targets).square().mean(-1), batch.valid)
+        # Over the variance of the targets, so that a weight means the same whatever the scale of the random function.
+        return masked_mean((outputs - targets).square().mean(-1), batch.valid) / latent_variance(targets, batch.valid)
     loss = negative_log_likelihood(outputs, targets, config.placebo.likelihood)
     return masked_mean(loss, batch.valid & batch.labelled)
 

@@ -248,3 +248,14 @@ def test_action_free_dynamics_predict_the_same_for_every_action():
     seeing, _ = make(dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0)))
     assert torch.allclose(blind.predict(same, action)[0], blind.predict(same, action)[1], atol=1e-6)
     assert not torch.allclose(seeing.predict(same, action)[0], seeing.predict(same, action)[1], atol=1e-2)
+
+
+def test_the_loss_of_a_random_function_does_not_depend_on_its_scale():
+    config = placebo(target="random_linear", size=6)
+    model, _ = make(config)
+    torch.nn.init.zeros_(model.heads["placebo"][-1].weight)
+    torch.nn.init.zeros_(model.heads["placebo"][-1].bias)
+    before = terms_of(config, model=model)[1]["placebo"].item()
+    model.heads["placebo_target"].scale *= 7
+    assert terms_of(config, model=model)[1]["placebo"].item() == pytest.approx(before, rel=1e-5)
+    assert before == pytest.approx(1.0, abs=0.1)  # a prediction of 0 knows nothing, and the targets are centred
