@@ -9,6 +9,23 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 RANK_FLOOR = 1e-7
+SPREAD_FLOOR = 1e-5  # of the latents' root mean square; float32 networks round at about a tenth of it
+
+
+def standardize(fit: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Each of ``others`` [N, D] with the mean removed and divided by the standard deviation of ``fit``, as float64.
+
+    A dimension that varies by less than ``SPREAD_FLOOR`` of the latents' own size becomes 0: dividing by its spread would
+    blow rounding errors up to signals. The floor is relative because the scale of a latent means nothing: L_dyn falls
+    when a latent shrinks, whatever it tells.
+    """
+    for latent in (fit, *others):
+        if not np.isfinite(latent).all():
+            raise FloatingPointError("latents to be standardised are not finite")
+    mean, std = fit.mean(0, dtype=np.float64), fit.std(0, dtype=np.float64)
+    size = np.sqrt(np.square(fit, dtype=np.float64).mean())
+    varies = std > SPREAD_FLOOR * size
+    return [(latent - mean) / np.where(varies, std, 1.0) * varies for latent in others]
 
 
 def rankme(latent: np.ndarray) -> float:

@@ -55,3 +55,14 @@ def test_normalised_dynamics_loss_divides_by_the_variance():
     latent = np.array([[-1.0, -3.0], [1.0, 3.0]])
     assert diagnostics.collapse_statistics(latent, 2.5).normalized_dynamics_loss == pytest.approx(0.5)
     assert diagnostics.collapse_statistics(np.ones((4, 2)), 2.5).normalized_dynamics_loss == np.inf
+
+
+def test_standardised_latents_have_unit_spread_at_any_scale_but_rounding_stays_zero():
+    latent = np.stack([np.tile([1.0, 3.0], 10), 5 + 1e-12 * np.arange(20), np.full(20, 7.0)], axis=1)
+    (fitted,) = diagnostics.standardize(latent, latent)
+    assert fitted[:2].tolist() == [[-1, 0, 0], [1, 0, 0]]
+    (shrunk, other) = diagnostics.standardize(1e-12 * latent, 1e-12 * latent, 1e-12 * latent[:1] + 1e-12)
+    assert shrunk == pytest.approx(fitted)
+    assert other[0].tolist() == pytest.approx([0, 0, 0])
+    with pytest.raises(FloatingPointError, match="not finite"):
+        diagnostics.standardize(latent, latent * np.inf)

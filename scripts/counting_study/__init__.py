@@ -1,0 +1,1 @@
+"""The counting study: what anchors a JEPA representation."""

@@ -1,0 +1,172 @@
+"""The figures of the counting study, drawn from its raw results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jepa_rl.envs.counting import CountingEnv
+from jepa_rl.envs.tabular import counting_table
+from jepa_rl.scripts.counting_study.rows import ROWS, TARGETS, WEIGHTS, Row
+from jepa_rl.scripts.counting_study.summary import Estimate, Results
+from jepa_rl.scripts.reporting.drawing import BLUE, COLOURS, GREY, INK, VERMILION, blank, class_colours, legend, tidy
+from jepa_rl.world_model.bisimulation import separation_depth
+
+SHOWN_SEED = 0
+COUNTS = 9
+
+
+def representations(folder: Path, results: Results, rows: Sequence[Row]) -> Figure:
+    """Like the paper's figure, one row per variant: principal plane | distances between counts | reconstructions."""
+    figure = blank((11.0, 1.62 * len(rows) + 0.5), dpi=110)
+    grid = figure.add_gridspec(len(rows), 3, width_ratios=(1.0, 0.85, 4.5))
+    titles = ("two principal directions", "distance of counts", "held-out image of each count, above its reconstruction")
+    for index, row in enumerate(rows):
+        axes = [figure.add_subplot(grid[index, column]) for column in range(3)]
+        for axis, title in zip(axes, titles, strict=True):
+            if index == 0:
+                axis.set_title(title, fontsize=10, color=INK, pad=8)
+        kept = np.load(folder / "drawings" / f"{row.slug}-seed{SHOWN_SEED}.npz")
+        _scatter(axes[0], kept["latent"], kept["count"])
+        axes[0].set_ylabel(row.name, fontsize=9, color=INK)
+        shown = next(run for run in results.of(row.slug) if run["cell"]["seed"] == SHOWN_SEED)
+        _distances(axes[1], np.array(shown["centroid_distance"]))
+        _reconstructions(axes[2], kept["observation"], kept["reconstruction"])
+    return figure
+
+
+def _scatter(axes: Axes, latent: np.ndarray, count: np.ndarray) -> None:
+    axes.scatter(*latent.T, c=class_colours(COUNTS)[count], s=5, linewidths=0)
+    for k in np.unique(count):
+        centre = np.median(latent[count == k], axis=0)
+        axes.text(*centre, str(k), fontsize=7, color="black", ha="center", va="center", weight="bold")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("#d5d9e0")
+    axes.margins(0.12)
+
+
+def _distances(axes: Axes, distance: np.ndarray) -> None:
+    axes.imshow(distance / max(distance.max(), np.finfo(float).tiny), cmap="cividis", vmin=0, vmax=1)
+    axes.set(xticks=(0, 4, 8), yticks=(0, 4, 8))
+    axes.tick_params(labelsize=7, length=0, labelcolor=INK)
+    axes.spines[:].set_visible(False)
+
+
+def _reconstructions(axes: Axes, image: np.ndarray, reconstruction: np.ndarray) -> None:
+    gap = np.full((image.shape[1], 3, 3), 255, np.uint8)
+
+    def strip(pictures: np.ndarray) -> np.ndarray:
+        return np.concatenate([part for picture in pictures for part in (picture, gap)], axis=1)
+
+    upper, lower = strip(image), strip(reconstruction)
+    axes.imshow(np.concatenate([upper, np.full((4, upper.shape[1], 3), 255, np.uint8), lower]))
+    axes.axis("off")
+
+
+def targets(results: Results) -> Figure:
+    """Accuracy and separation against the target, joint and reward only."""
+    figure = blank((8.6, 3.3))
+    for column, (name, label) in enumerate(
+        (("accuracy", "held-out accuracy over nine counts"), ("separation", "separation"))
+    ):
+        axes = figure.add_subplot(1, 2, column + 1)
+        for slug, colour, marker, title in (
+            ("reward", BLUE, "o", "dynamics and reward"),
+            ("reward-only", VERMILION, "s", "reward only"),
+        ):
+            found = [results.estimate(name, slug, target=target) for target in TARGETS]
+            _with_intervals(axes, TARGETS, found, color=colour, marker=marker, label=title)
+        axes.set_xlabel("target count", fontsize=10, color=INK)
+        axes.set_ylabel(label, fontsize=10, color=INK)
+        axes.set_xticks(TARGETS)
+        axes.set_ylim(bottom=0)
+        tidy(axes)
+        if column == 0:
+            axes.axhline(1 / COUNTS, color=GREY, linestyle=":", linewidth=1)
+            axes.text(8, 1 / COUNTS + 0.015, "chance", fontsize=8, color=GREY, ha="right")
+            legend(axes, loc="lower left", bbox_to_anchor=(0.0, 0.14))
+    return figure
+
+
+def _with_intervals(axes: Axes, x: Sequence[float], found: Sequence[Estimate], **style: object) -> None:
+    known = [(at, each) for at, each in zip(x, found, strict=True) if each.seeds]
+    axes.errorbar(
+        [at for at, _ in known],
+        [each.mean for _, each in known],
+        yerr=[0.0 if np.isnan(each.half_width) else each.half_width for _, each in known],
+        capsize=2,
+        markersize=5,
+        linewidth=1.4,
+        **style,  # type: ignore[arg-type]  # matplotlib's many keywords
+    )
+
+
+def depths(results: Results) -> Figure:
+    """Distance of each pair of counts over the mean cluster radius, against the refinement depth that separates it."""
+    figure = blank((8.6, 3.3))
+    for column, target in enumerate((0, 4, 8)):
+        axes = figure.add_subplot(1, 3, column + 1)
+        table = counting_table(CountingEnv(target=target))
+        depth = separation_depth(table.transition, table.label)
+        for slug, colour, shift, title in (
+            ("reward", BLUE, -0.12, "dynamics and reward"),
+            ("reward-only", VERMILION, 0.12, "reward only"),
+        ):
+            runs = results.of(slug, target=target)
+            pairs = np.triu_indices(COUNTS, 1)
+            at = np.concatenate([depth[pairs] for _ in runs])
+            ratio = np.concatenate([np.array(run["centroid_distance"])[pairs] / run["radius"] for run in runs])
+            axes.scatter(at + shift, ratio, s=9, color=colour, alpha=0.35, linewidths=0)
+            levels = np.unique(at)
+            axes.plot(
+                levels + shift, [np.median(ratio[at == level]) for level in levels], color=colour, marker="_", label=title
+            )
+        axes.set_yscale("log")
+        axes.set_title(f"target {target}", fontsize=10, color=INK, loc="left")
+        axes.set_xlabel("depth at which the pair separates", fontsize=9, color=INK)
+        if column == 0:
+            axes.set_ylabel("distance / cluster radius", fontsize=9, color=INK)
+            legend(axes, loc="lower left")
+        tidy(axes)
+    return figure
+
+
+def weights(results: Results) -> Figure:
+    """Accuracy, effective rank and success against c_p."""
+    figure = blank((9.2, 3.0))
+    shown = (("accuracy", "held-out accuracy"), ("effective_rank", "effective rank"), ("success", "success rate"))
+    for column, (name, label) in enumerate(shown):
+        axes = figure.add_subplot(1, 3, column + 1)
+        found = [results.estimate(name, "reward", weight=weight) for weight in WEIGHTS]
+        _with_intervals(axes, WEIGHTS, found, color=BLUE, marker="o")
+        axes.set_xscale("log")
+        axes.set_xlabel("weight $c_p$ of the reward", fontsize=10, color=INK)
+        axes.set_ylabel(label, fontsize=10, color=INK)
+        axes.set_ylim(bottom=0)
+        tidy(axes)
+    return figure
+
+
+def alignment(results: Results, slugs: Sequence[str]) -> Figure:
+    """Cosine between the encoder's gradients of L_dyn and L_p over training, mean over seeds."""
+    figure = blank((7.4, 3.4))
+    axes = figure.add_subplot()
+    names = {row.slug: row.name for row in ROWS}
+    for slug, colour in zip(slugs, COLOURS, strict=False):
+        looks = [run["alignment"] for run in results.of(slug)]
+        updates = [look["update"] for look in looks[0]]
+        cosine = np.array([[look["cosine"] for look in run] for run in looks], float)
+        axes.plot(
+            updates, np.nanmean(cosine, axis=0), color=colour, linewidth=1.6, marker="o", markersize=3, label=names[slug]
+        )
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("updates", fontsize=10, color=INK)
+    axes.set_ylabel("cosine of the two gradients", fontsize=10, color=INK)
+    tidy(axes)
+    legend(axes, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return figure

@@ -1,0 +1,71 @@
+"""The study's raw results, gathered: which runs there are, and means with intervals over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from jepa_rl.scripts.counting_study.rows import ROWS, TARGET
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A mean over seeds with its 95 % interval (Student's t)."""
+
+    mean: float
+    half_width: float  # NaN for a single seed
+    seeds: int
+
+    def text(self, digits: int = 3) -> str:
+        """As in a table: mean ± half width."""
+        if np.isnan(self.mean):
+            return "-"
+        spread = "" if np.isnan(self.half_width) else f" ± {self.half_width:.{digits}f}"
+        return f"{self.mean:.{digits}f}{spread}"
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and interval of one figure per seed."""
+    known = np.asarray(values, float)
+    if len(known) < 2:
+        return Estimate(mean=float(known.mean()) if len(known) else float("nan"), half_width=float("nan"), seeds=len(known))
+    half = stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
+    return Estimate(mean=float(known.mean()), half_width=float(half), seeds=len(known))
+
+
+@dataclass(frozen=True)
+class Results:
+    """All runs in a folder."""
+
+    runs: tuple[Result, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """Raises FileNotFoundError where the folder lacks runs of a row."""
+        runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*-seed*.json"))]
+        found = cls(tuple(runs))
+        missing = [row.slug for row in ROWS if not found.of(row.slug)]
+        if missing:
+            raise FileNotFoundError(f"{folder} has no results of {', '.join(missing)}; run jepa-rl paper counting first")
+        return found
+
+    def of(self, slug: str, target: int = TARGET, weight: float = 1.0) -> list[Result]:
+        """The runs of a row, one per seed."""
+        wanted = {"row": slug, "target": target, "weight": weight}
+        return [run for run in self.runs if all(run["cell"][name] == value for name, value in wanted.items())]
+
+    def estimate(
+        self, figure: str | Callable[[Result], float | None], slug: str, target: int = TARGET, weight: float = 1.0
+    ) -> Estimate:
+        """A figure of the runs of a row: an entry of the result, or a function of it; None counts as not measured."""
+        read = figure if callable(figure) else lambda run: run.get(figure)
+        values = [read(run) for run in self.of(slug, target, weight)]
+        return estimate([value for value in values if value is not None])
