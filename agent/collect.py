@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import ExplorationConfig
+from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
 
 Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Maps observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans [n, H, ...]."""
+"""Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans [n, H, ...]."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VectorStep:
     """What one step of n environments gave; where done, ``observation`` begins the next episode already."""
 
-    observation: np.ndarray  # [n, *observation_shape]
+    observation: VecEnvObs  # as the environments gave it
     reward: np.ndarray  # [n]
     done: np.ndarray  # bool[n]
     info: list[dict[str, Any]]
@@ -40,6 +42,7 @@ class Collector:
         *,
         venv: VecEnv,
         replay: SequenceReplay,
+        observations: ObservationAdapter,
         actions: ActionAdapter,
         exploration: ExplorationConfig,
         streams: RandomStreams,
@@ -48,11 +51,13 @@ class Collector:
     ) -> None:
         self.venv = venv
         self.replay = replay
+        self._observations = observations
         self._actions = actions
         self._exploration = exploration
         self._streams = streams
         self._decide = decide
         n_envs = venv.num_envs
+        self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
         self.warm = np.zeros(n_envs, bool)
         self.held_action = np.zeros((n_envs, *actions.shape), actions.dtype)
@@ -60,28 +65,31 @@ class Collector:
         self.episode = np.full(n_envs, -1, np.int64)  # number of the open episode, counted from the environment's seeding
         self.open_actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
 
-    def begin(self, observation: np.ndarray) -> None:
-        """Start from the observations [n, ...] of a vector reset."""
-        self.replay.begin(observation)
+    def begin(self, observation: VecEnvObs) -> None:
+        """Start from the n observations of a vector reset."""
+        packed = self._observations.pack(observation)
+        self.replay.begin(packed)
+        self.observation = packed
         self.warm[:] = False
         self.episode += 1
         self.open_actions = [[] for _ in self.open_actions]
 
-    def step(self, observation: np.ndarray, timestep: int) -> VectorStep:
-        """Act once in every environment from ``observation`` [n, ...], after ``timestep`` environment steps in total."""
+    def step(self, timestep: int) -> VectorStep:
+        """Act once in every environment, after ``timestep`` environment steps in total."""
         streams = self._streams.state()
         try:
             explore, held = self._choose_random(timestep)
-            plan = self._choose_planned(observation, ~explore)
+            plan = self._choose_planned(~explore)
             action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, plan[:, 0])
             env_action = self._actions.to_env(action)
             following, reward, done, infos = self.venv.step(env_action)
-            assert isinstance(following, np.ndarray)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos)
-            self._store(action, result)
+            packed = self._observations.pack(following)
+            self._store(action, packed, result)
         except BaseException:
             self._streams.load_state(*streams)
             raise
+        self.observation = packed
         self.plan, self.warm = plan, ~explore & ~done
         self.held_action, self.held_steps = held, self.held_steps + 1
         for env, taken in enumerate(env_action):
@@ -101,25 +109,25 @@ class Collector:
             held = self._actions.random(n_envs, rng)
         return explore, held
 
-    def _choose_planned(self, observation: np.ndarray, planned: np.ndarray) -> np.ndarray:
+    def _choose_planned(self, planned: np.ndarray) -> np.ndarray:
         """Plans [n, H, ...], renewed where ``planned``."""
         if not planned.any():
             return self.plan
         plan = self.plan.copy()
-        plan[planned] = self._decide(observation[planned], self.plan[planned], self.warm[planned])
+        plan[planned] = self._decide(self.observation[planned], self.plan[planned], self.warm[planned])
         return plan
 
-    def _store(self, action: np.ndarray, result: VectorStep) -> None:
+    def _store(self, action: np.ndarray, observation: np.ndarray, result: VectorStep) -> None:
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in result.info]) & result.done
-        successor = result.observation.copy()
+        successor = observation.copy()
         for env in np.flatnonzero(result.done):
-            successor[env] = result.info[env]["terminal_observation"]
+            successor[env] = self._observations.pack(result.info[env]["terminal_observation"])
         self.replay.add(
             action=action,
             reward=result.reward,
             terminated=result.done & ~truncated,
             truncated=truncated,
             next_observation=successor,
-            reset_observation=result.observation,
+            reset_observation=observation,
             label=np.array([info.get("auxiliary", np.nan) for info in result.info]),
         )

@@ -8,8 +8,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
 Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
@@ -43,9 +46,39 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         return observation
 
 
+class StructuredVecEnv(DummyVecEnv):
+    """Steps environments with Dict or Tuple observations, also nested ones and texts, for which DummyVecEnv has no buffers.
+
+    A batch of observations has the structure of one, with a leading axis in every array, and tuples of texts.
+    """
+
+    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        self.envs = list(envs)
+        if len({id(env.unwrapped) for env in envs}) != len(envs):
+            raise ValueError(f"the function that makes environments gave the same one twice; {len(envs)} are needed")
+        # DummyVecEnv's own constructor would make its buffers, and refuse what they cannot hold.
+        VecEnv.__init__(self, len(envs), envs[0].observation_space, envs[0].action_space)
+        self.metadata = envs[0].metadata
+        self.buf_rews = np.zeros(len(envs), np.float32)
+        self.buf_dones = np.zeros(len(envs), bool)
+        self.buf_infos: list[dict[str, Any]] = [{} for _ in envs]
+        self._observations: list[Any] = [None] * len(envs)
+
+    def _save_obs(self, env_idx: int, obs: Any) -> None:
+        self._observations[env_idx] = obs
+
+    def _obs_from_buf(self) -> VecEnvObs:
+        buffers: Any = create_empty_array(self.observation_space, self.num_envs)
+        batch: VecEnvObs = concatenate(self.observation_space, self._observations, buffers)
+        return batch
+
+
 def vectorize(factory: Callable[[], gym.Env[Any, Any]], n_envs: int) -> VecEnv:
     """``n_envs`` environments in this process, each with a Monitor and with rebuildable episodes."""
-    return DummyVecEnv([functools.partial(_monitored, factory)] * n_envs)
+    envs = [_monitored(factory) for _ in range(n_envs)]
+    if isinstance(envs[0].observation_space, spaces.Dict | spaces.Tuple):
+        return StructuredVecEnv(envs)
+    return DummyVecEnv([functools.partial(lambda env: env, env) for env in envs])
 
 
 def _monitored(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:

@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import is_vectorized_observation, safe_mean
+from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
@@ -22,11 +22,12 @@ from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.learner import Learner
+from jepa_rl.agent.observations import ObservationAdapter, observation_spec
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.snapshot import capture, describe, restore
-from jepa_rl.agent.spaces import ActionAdapter, observation_spec
+from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.planners import Plan, PlannerConfig, make_planner
 from jepa_rl.world_model import WorldModel
 
@@ -89,10 +90,11 @@ class JEPAAgent(BaseAlgorithm):
     def _setup_model(self) -> None:
         assert self.seed is not None
         self.action_adapter = ActionAdapter(self.action_space)
+        self.observation_adapter = ObservationAdapter(self.observation_space, self.config.model.encoder.kind)
         self.streams = RandomStreams(self.seed)
         self.learner = Learner(
             self.config,
-            observation=observation_spec(self.observation_space, self.config.model.encoder.kind),
+            observation=self.observation_adapter.spec,
             action_counts=self.action_adapter.counts,
             box_size=self.action_adapter.box_size,
             initialisation=self.streams.initialisation,
@@ -116,13 +118,11 @@ class JEPAAgent(BaseAlgorithm):
         return self.learner.optimizer
 
     def _make_collector(self, env: VecEnv) -> None:
-        shape, dtype = self.observation_space.shape, self.observation_space.dtype
-        assert shape is not None and dtype is not None
         self.replay = SequenceReplay(
             capacity=self.config.replay.capacity,
             n_envs=env.num_envs,
-            observation_shape=shape,
-            observation_dtype=dtype,
+            observation_shape=self.observation_adapter.shape,
+            observation_dtype=self.observation_adapter.dtype,
             action_shape=self.action_adapter.shape,
             action_dtype=self.action_adapter.dtype,
             prioritised_fraction=self.config.replay.prioritised_fraction,
@@ -130,6 +130,7 @@ class JEPAAgent(BaseAlgorithm):
         self.collector = Collector(
             venv=env,
             replay=self.replay,
+            observations=self.observation_adapter,
             actions=self.action_adapter,
             exploration=self.config.exploration,
             streams=self.streams,
@@ -161,7 +162,7 @@ class JEPAAgent(BaseAlgorithm):
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
         if begins:
-            assert isinstance(self._last_obs, np.ndarray)
+            assert self._last_obs is not None
             self.collector.begin(self._last_obs)
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
@@ -184,9 +185,8 @@ class JEPAAgent(BaseAlgorithm):
         return self
 
     def _collect(self, callback: BaseCallback) -> None:
-        assert isinstance(self._last_obs, np.ndarray)
-        step = self.collector.step(self._last_obs, self.num_timesteps)
-        self._last_obs = step.observation
+        step = self.collector.step(self.num_timesteps)
+        self._last_obs = step.observation  # type: ignore[assignment]  # the annotation leaves out tuples
         self._last_episode_starts = step.done
         self.num_timesteps += self.n_envs
         self.steps_taken += self.n_envs
@@ -241,25 +241,26 @@ class JEPAAgent(BaseAlgorithm):
         self.logger.dump(step=self.num_timesteps)
         callback.on_rollout_start()
 
-    def encode(self, observation: np.ndarray) -> np.ndarray:
-        """Latents float32 [N, D] of observations [N, ...]."""
+    def encode(self, observation: Any) -> np.ndarray:
+        """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed."""
         with torch.no_grad():
-            return self.model.encode(torch.as_tensor(observation, device=self.device)).cpu().numpy()
+            packed = self.observation_adapter.pack(observation)
+            return self.model.encode(torch.as_tensor(packed, device=self.device)).cpu().numpy()
 
     @torch.no_grad()
     def plan(
         self,
-        observation: np.ndarray,
+        observation: Any,
         *,
         generator: torch.Generator,
         previous: np.ndarray | None = None,
         warm: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> Plan:
-        """Search from each of the observations [N, ...]; see ``planners.types.Planner.plan`` for the other arguments."""
+        """Search from each of a batch of N observations; see ``planners.types.Planner.plan`` for the other arguments."""
         return self.planner.plan(
             self.model,
-            self.model.encode(torch.as_tensor(observation, device=self.device)),
+            self.model.encode(torch.as_tensor(self.observation_adapter.pack(observation), device=self.device)),
             generator=generator,
             warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
             warm=None if warm is None else torch.as_tensor(warm, device=self.device),
@@ -270,9 +271,9 @@ class JEPAAgent(BaseAlgorithm):
         plan = self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
         return plan.actions.cpu().numpy()
 
-    def predict(  # type: ignore[override]  # the state is the previous plan
+    def predict(  # the state is the previous plan
         self,
-        observation: np.ndarray,
+        observation: Any,
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
@@ -280,7 +281,7 @@ class JEPAAgent(BaseAlgorithm):
         """Plan from one observation or a batch of them.
 
         Args:
-            observation: [*shape] or [N, *shape].
+            observation: one as the environment gives it, or N: then every array in it has a leading axis.
             state: what the previous call returned, the warm start of the search; None at first.
             episode_start: bool[N]; True where an episode just began, so that the previous plan is ignored.
             deterministic: take the best plan found, or draw among the good ones.
@@ -288,9 +289,9 @@ class JEPAAgent(BaseAlgorithm):
         Returns:
             The actions [N, ...] (without N for a single observation) and the state for the next call.
         """
-        observation = np.asarray(observation)
-        batched = is_vectorized_observation(observation, self.observation_space)
-        observations = observation if batched else observation[None]
+        packed = self.observation_adapter.pack(observation)
+        batched = packed.ndim > len(self.observation_adapter.shape)
+        observations = packed if batched else packed[None]
         previous = None if state is None else state[0]
         warm = None
         if previous is not None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.utils import check_for_correct_spaces
 
 from jepa_rl.agent.checkpoint import Checkpoint, CheckpointError
 from jepa_rl.agent.config import AgentConfig, from_dict
@@ -56,7 +55,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         state["collector"] = {"n_envs": agent.n_envs, "held_steps": collector.held_steps}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in ("plan", "warm", "held_action", "episode")}
-        arrays["collector/last_observation"] = np.asarray(agent._last_obs)
+        arrays["collector/last_observation"] = collector.observation
         for env, actions in enumerate(collector.open_actions):
             arrays[f"collector/open_actions/{env}"] = np.array(actions)
     return Checkpoint(state=state, tensors=tensors, arrays=arrays)
@@ -86,7 +85,8 @@ def restore(
     if agent.env is None:
         agent.observation_space, agent.action_space = observation_space, action_space
     else:
-        check_for_correct_spaces(agent.env, observation_space, action_space)
+        _require_space("Observation", observation_space, agent.env.observation_space)
+        _require_space("Action", action_space, agent.env.action_space)
     with _blaming(path):
         agent._setup_model()
         _restore_parameters(agent, checkpoint.tensors)
@@ -133,13 +133,20 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
         (reached,) = agent.env.env_method(
             "rebuild_episode", agent.seed + env, int(collector.episode[env]), actions, indices=[env]
         )
-        if not np.array_equal(reached, arrays["collector/last_observation"][env], equal_nan=True):
+        if not np.array_equal(agent.observation_adapter.pack(reached), arrays["collector/last_observation"][env]):
             raise ValueError(
                 f"environment {env} does not come back to its last observation when its episode's seed and actions are "
                 "repeated, so it is not deterministic under its seed; load with another environment or without one"
             )
-    agent._last_obs = arrays["collector/last_observation"]
+    collector.observation = arrays["collector/last_observation"]
+    agent._last_obs = agent.observation_adapter.unpack(collector.observation)
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)
+
+
+def _require_space(name: str, saved: spaces.Space[Any], given: spaces.Space[Any]) -> None:
+    # Descriptions are compared, for they are what a file keeps: of MiniGrid's missions only that they are texts.
+    if space_to_json(saved) != space_to_json(given):
+        raise ValueError(f"{name} spaces do not match: {saved} != {given}")
 
 
 def _part(entries: dict[str, Any], prefix: str) -> dict[str, Any]:

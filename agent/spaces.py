@@ -1,50 +1,19 @@
-"""Gymnasium spaces, translated into what the world model and the planner work with."""
+"""Action spaces, translated into what the planner works with, and descriptions of spaces for checkpoints."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
+from jepa_rl.agent.observations import is_text, text_space
 from jepa_rl.planners import ActionSpec, BoxActions, DiscreteActions, MultiDiscreteActions
-from jepa_rl.world_model import ObservationSpec
-from jepa_rl.world_model.config import EncoderKind
 
-SUPPORTED_OBSERVATIONS = "Box (vectors, uint8 images, grids of symbols), Discrete, MultiDiscrete, MultiBinary"
 SUPPORTED_ACTIONS = "Discrete, MultiDiscrete, MultiBinary, bounded Box"
-SMALLEST_IMAGE = 16  # pixels; below that a uint8 array is more likely a grid of symbols
-
-
-def observation_spec(space: spaces.Space[Any], kind: EncoderKind) -> ObservationSpec:
-    """How the encoder reads observations of ``space``; ``kind`` is ``ModelConfig.encoder.kind``.
-
-    Raises ValueError for a space that no encoder serves, or that the chosen kind does not fit.
-    """
-    if isinstance(space, spaces.Discrete):
-        return ObservationSpec(kind="onehot", shape=(), counts=(int(space.n),), starts=(int(space.start),))
-    if isinstance(space, spaces.MultiDiscrete):
-        counts, starts = space.nvec.flatten().tolist(), space.start.flatten().tolist()
-        return ObservationSpec(kind="onehot", shape=space.shape, counts=tuple(counts), starts=tuple(starts))
-    if isinstance(space, spaces.MultiBinary):
-        return ObservationSpec(kind="vector", shape=space.shape)
-    if not isinstance(space, spaces.Box):
-        raise ValueError(f"observation space {space} is not supported; supported are {SUPPORTED_OBSERVATIONS}")
-    chosen = _box_kind(space) if kind == "auto" else kind
-    if chosen in ("image", "grid") and (len(space.shape) != 3 or space.dtype != np.uint8):
-        raise ValueError(f"model.encoder.kind {chosen!r} needs a uint8 Box of three dimensions, got {space}")
-    return ObservationSpec(kind=chosen, shape=space.shape)
-
-
-def _box_kind(space: spaces.Box) -> Literal["vector", "image"]:
-    if len(space.shape) != 3 or space.dtype != np.uint8:
-        return "vector"
-    if sorted(space.shape)[1] < SMALLEST_IMAGE:
-        raise ValueError(
-            f"observation space {space} is too small for an image; choose model.encoder.kind 'grid' for symbols "
-            "or 'vector' to flatten it"
-        )
-    return "image"
+_CHANGE = "wrap the environment in gymnasium.wrappers.TransformAction"
 
 
 class ActionAdapter:
@@ -72,24 +41,43 @@ class ActionAdapter:
             self.spec = MultiDiscreteActions(self.counts)
             self.shape = (len(self.counts),)
         elif isinstance(space, spaces.Box):
-            if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-                raise ValueError(f"action space {space} is unbounded; wrap the environment with gymnasium's RescaleAction")
             self.box_size = int(np.prod(space.shape))
-            self.low = space.low.flatten().astype(np.float64)
-            self.range = space.high.flatten().astype(np.float64) - self.low
+            self.low, self.high = (bound.flatten().astype(np.float64) for bound in (space.low, space.high))
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.range = self.high - self.low
+            if not np.isfinite(self.range).all():
+                raise ValueError(
+                    f"action space {space} is unbounded; {_CHANGE}(env, lambda action: action, Box(low, high, shape)) with "
+                    "the bounds to plan within"
+                )
             self.spec = BoxActions(self.box_size)
             self.shape = (self.box_size,)
         else:
-            raise ValueError(f"action space {space} is not supported; supported are {SUPPORTED_ACTIONS}")
+            raise ValueError(
+                f"action space {space} is not supported; supported are {SUPPORTED_ACTIONS}; {_CHANGE} to make it one"
+            )
         self.dtype = np.dtype(np.int64 if self.counts else np.float32)
 
     def to_env(self, action: np.ndarray) -> np.ndarray:
-        """Agent actions [N, ...] as the environment takes them, [N, *space.shape]."""
+        """Agent actions [N, ...] as the environment takes them, [N, *space.shape]; rounded for a Box of integers."""
         batch_shape = (len(action), *(self.space.shape or ()))
         if self.counts:
             return (action + self.start).reshape(batch_shape).astype(self.space.dtype)
         scaled = self.low + (action.astype(np.float64) + 1) / 2 * self.range
+        scaled = np.clip(scaled, self.low, self.high)  # the sum may be rounded beyond
+        if not np.issubdtype(self.space.dtype, np.floating):
+            scaled = scaled.round()
         return scaled.reshape(batch_shape).astype(self.space.dtype)
+
+    def from_env(self, taken: npt.ArrayLike) -> np.ndarray:
+        """The inverse of ``to_env``: environment actions [N, *space.shape] as the agent's, [N, ...]."""
+        taken = np.asarray(taken)
+        flat = taken.reshape(len(taken), *self.shape)
+        if self.counts:
+            return (flat - self.start).astype(np.int64)
+        # A dimension whose bounds coincide has one action; 0 stands for it.
+        share = np.divide(flat - self.low, self.range, out=np.full(flat.shape, 0.5), where=self.range > 0)
+        return (2 * share - 1).astype(np.float32)
 
     def random(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Uniform agent actions [n, ...]."""
@@ -101,8 +89,16 @@ class ActionAdapter:
 
 def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
     """A description of a supported space from which ``space_from_json`` makes an equal one."""
+    if isinstance(space, spaces.Dict):
+        return {"kind": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
+    if isinstance(space, spaces.Tuple):
+        return {"kind": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
+    if is_text(space):
+        text = text_space(space)
+        characters = "".join(sorted(text.character_set))
+        return {"kind": "Text", "lengths": [text.min_length, text.max_length], "characters": characters}
     if isinstance(space, spaces.Discrete):
-        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
     if isinstance(space, spaces.MultiDiscrete):
         return {
             "kind": "MultiDiscrete",
@@ -111,7 +107,7 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
             "dtype": str(space.dtype),
         }
     if isinstance(space, spaces.MultiBinary):
-        return {"kind": "MultiBinary", "shape": list(space.shape)}
+        return {"kind": "MultiBinary", "shape": space.n if isinstance(space.n, int) else list(space.shape)}
     if isinstance(space, spaces.Box):
         return {
             "kind": "Box",
@@ -126,8 +122,15 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
 def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
     """The inverse of ``space_to_json``; ValueError or KeyError when the description is not one."""
     kind = data["kind"]
+    if kind == "Dict":
+        return spaces.Dict([(key, space_from_json(part)) for key, part in data["spaces"]])
+    if kind == "Tuple":
+        return spaces.Tuple([space_from_json(part) for part in data["spaces"]])
+    if kind == "Text":
+        shortest, longest = data["lengths"]
+        return spaces.Text(longest, min_length=shortest, charset=data["characters"])
     if kind == "Discrete":
-        return spaces.Discrete(data["n"], start=data["start"])
+        return spaces.Discrete(data["n"], start=data["start"], dtype=np.dtype(data.get("dtype", "int64")).type)
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(data["nvec"], dtype=np.dtype(data["dtype"]).type, start=data["start"])
     if kind == "MultiBinary":
@@ -146,5 +149,6 @@ def _bound_to_json(bound: np.ndarray) -> str | list[str]:
 
 
 def _bound_from_json(data: str | list[str], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    values = [float(entry) for entry in ([data] if isinstance(data, str) else data)]
-    return np.broadcast_to(np.array(values).astype(dtype).reshape(shape if len(values) > 1 else ()), shape)
+    read: dict[str, Callable[[str], Any]] = {"b": "True".__eq__, "i": int, "u": int}
+    values = [read.get(dtype.kind, float)(entry) for entry in ([data] if isinstance(data, str) else data)]
+    return np.broadcast_to(np.array(values, dtype).reshape(shape if len(values) > 1 else ()), shape)

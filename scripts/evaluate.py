@@ -58,7 +58,7 @@ def evaluate_agent(
 
     try:
         returns, lengths = evaluate_policy(
-            agent,  # type: ignore[arg-type]  # a BaseAlgorithm in all that evaluate_policy uses
+            agent,
             venv,
             n_eval_episodes=episodes,
             deterministic=deterministic,

@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from jepa_rl.agent import CheckpointError, JEPAAgent
-from jepa_rl.agent.spaces import observation_spec
+from jepa_rl.agent.observations import observation_spec
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, HELDOUT_SEED, heldout_latents
 from jepa_rl.scripts.reporting.facts import COMPARED, differing, facts, measured, read_result, settings
 from jepa_rl.scripts.reporting.page import Comparison, Exhibit, Section, render, write_pictures

@@ -21,7 +21,7 @@ class Batch:
     repeated last observation repeats its label: mask with ``valid``.
     """
 
-    observation: Tensor  # [B, T + 1, *observation_shape], in the dtype of the environment
+    observation: Tensor  # [B, T + 1, *observation_shape], in the environment's dtype; packed uint8 rows for Dict and Tuple
     action: Tensor  # [B, T] int64 for Discrete, [B, T, A] int64 for MultiDiscrete, [B, T, A] float32 in [-1, 1] for Box
     reward: Tensor  # [B, T] float32, environment units, not scaled
     terminated: Tensor  # [B, T] bool; a time limit is not a termination

@@ -20,7 +20,8 @@ class EncoderConfig:
     """The encoder E: observation -> latent."""
 
     kind: EncoderKind = "auto"
-    """auto: image for uint8 pixels, vector for other Box, Discrete and MultiDiscrete spaces; grid must be asked for."""
+    """auto: image for uint8 pixels and for colour planes of other dtypes, vector for other Box spaces; grid must be asked
+    for. Every other space has an encoder of its own; in a Dict or Tuple the kind is that of the parts that it fits."""
     hidden: tuple[int, ...] = (256,)
     """Widths of the hidden layers of the vector encoder."""
     convolutions: tuple[tuple[int, int, int, int], ...] = ((32, 4, 4, 0), (64, 3, 2, 1), (64, 3, 1, 1))
@@ -51,7 +52,8 @@ class DynamicsConfig:
     same collapses where the next observation cannot be predicted; ema is the safe choice."""
     scale_free: bool = False
     """Train on L_dyn divided by the variance of the latents, 1 - R^2: the plain loss has no scale anchor, so shrinking
-    every latent lowers it, and early in training that outruns a rare auxiliary signal."""
+    every latent lowers it, and early in training that outruns a rare auxiliary signal. It keeps latents from collapsing to
+    a point even without an auxiliary task, so leave it off where collapse is the subject."""
     hidden: int = 512
     """Width of the hidden layer."""
     action_free: bool = False

@@ -1,4 +1,4 @@
-"""Encoders E: observation -> latent, for vectors, images and grids of symbols. Each maps [N, *shape] to [N, latent_dim]."""
+"""Encoders E, observation -> latent: for vectors, images, grids, texts and rows of them, [N, *shape] to [N, latent_dim]."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from jepa_rl.world_model.config import Contrast
+from jepa_rl.world_model.heads import symlog
+
+TEXT_PADDING = 255  # a byte that UTF-8 never uses
+TEXT_FEATURES = 251  # a prime, so that the hash below spreads over all of them
 
 
 class VectorEncoder(nn.Module):
-    """Multi-layer perceptron over the flattened observation."""
+    """Multi-layer perceptron over the flattened observation, whose components ``wide`` are read as their symlog."""
 
-    def __init__(self, *, size: int, hidden: Sequence[int], latent_dim: int) -> None:
+    def __init__(self, *, size: int, hidden: Sequence[int], latent_dim: int, wide: Sequence[int] = ()) -> None:
         super().__init__()
+        is_wide = torch.zeros(size, dtype=torch.bool).index_fill_(0, torch.tensor(wide, dtype=torch.int64), True)
+        self.register_buffer("is_wide", is_wide if wide else None, persistent=False)
+        self.is_wide: Tensor | None
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(size, width), nn.LayerNorm(width), nn.SiLU()]
@@ -22,7 +30,12 @@ class VectorEncoder(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(size, latent_dim))
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.net(observation.flatten(1).float())
+        values = observation.reshape(len(observation), -1)
+        if self.is_wide is not None:
+            # In the observation's own precision: a float64 may be beyond what float32 holds.
+            values = values if values.is_floating_point() else values.double()
+            values = torch.where(self.is_wide, symlog(values), values)
+        return self.net(values.float())
 
 
 class OneHotEncoder(nn.Module):
@@ -61,7 +74,10 @@ def normalize_contrast(image: Tensor, contrast: Contrast) -> Tensor:
 
 
 class ImageEncoder(nn.Module):
-    """Convolutions and one linear layer, without normalisation layers, over uint8 images [N, H, W, C] or [N, C, H, W]."""
+    """Convolutions and one linear layer, without normalisation layers, over images [N, H, W, C] or [N, C, H, W].
+
+    Pixels lie between ``low`` and ``high``, and are read as 0..255.
+    """
 
     def __init__(
         self,
@@ -70,8 +86,12 @@ class ImageEncoder(nn.Module):
         convolutions: Sequence[tuple[int, int, int, int]],
         contrast: Contrast,
         latent_dim: int,
+        low: float = 0.0,
+        high: float = 255.0,
     ) -> None:
         super().__init__()
+        self.shape = tuple(shape)
+        self.low, self.high = low, high
         # The colour axis is the short one; stored images are channels-last unless a wrapper transposed them.
         self.channels_first = shape[0] < shape[2]
         channels, height, width = shape if self.channels_first else (shape[2], shape[0], shape[1])
@@ -95,7 +115,11 @@ class ImageEncoder(nn.Module):
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's overloads
 
     def forward(self, observation: Tensor) -> Tensor:
-        image = observation if self.channels_first else observation.permute(0, 3, 1, 2)
+        image = observation.reshape(len(observation), *self.shape)
+        if not self.channels_first:
+            image = image.permute(0, 3, 1, 2)
+        if (self.low, self.high) != (0.0, 255.0):
+            image = (image.float() - self.low) * (255 / (self.high - self.low))
         return self.net(normalize_contrast(image, self.contrast))
 
 
@@ -123,3 +147,43 @@ class GridEncoder(nn.Module):
         if highest >= self.vocabulary:
             raise ValueError(f"model.encoder.vocabulary is {self.vocabulary}, but the observation holds symbol {highest}")
         return self.net(self.symbols(observation.long() + self.offset).sum(-2).permute(0, 3, 1, 2))
+
+
+class TextEncoder(nn.Module):
+    """Texts as UTF-8 bytes uint8 [N, L], padded with TEXT_PADDING: counts of hashed three-byte pieces, then a perceptron.
+
+    It tells texts apart and finds what they share, as missions do that name an object and a colour; it knows no meaning.
+    """
+
+    def __init__(self, *, hidden: Sequence[int], latent_dim: int) -> None:
+        super().__init__()
+        self.net = VectorEncoder(size=TEXT_FEATURES, hidden=hidden, latent_dim=latent_dim)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        byte = functional.pad(observation.long(), (0, 2), value=TEXT_PADDING)
+        feature = (byte[:, :-2] * 31**2 + byte[:, 1:-1] * 31 + byte[:, 2:]) % TEXT_FEATURES
+        counts = torch.zeros(len(observation), TEXT_FEATURES, device=observation.device)
+        return self.net(counts.scatter_add_(1, feature, (observation != TEXT_PADDING).float()))
+
+
+class RowEncoder(nn.Module):
+    """Rows of bytes, uint8 [N, size]: every part by an encoder of its own, then one linear layer over all of their latents.
+
+    Each part is (encoder, dtype, shape); how parts act together is left to the dynamics and the heads.
+    """
+
+    def __init__(self, *, parts: Sequence[tuple[nn.Module, torch.dtype, Sequence[int]]], latent_dim: int) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList([encoder for encoder, _, _ in parts])
+        self.layout = [(dtype, tuple(shape)) for _, dtype, shape in parts]
+        self.sizes = [torch.Size(shape).numel() * dtype.itemsize for dtype, shape in self.layout]
+        self.fuse = nn.Linear(len(parts) * latent_dim, latent_dim)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        pieces = observation.split(self.sizes, dim=1)
+        latents = []
+        for encoder, piece, (dtype, shape) in zip(self.encoders, pieces, self.layout, strict=True):
+            # Numbers of several bytes must begin at multiples of their size, which a copy of their own does.
+            values = piece if dtype == torch.uint8 else piece.clone(memory_format=torch.contiguous_format).view(dtype)
+            latents.append(encoder(values.reshape(len(observation), *shape)))
+        return self.fuse(torch.cat(latents, dim=1))

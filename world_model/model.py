@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from jepa_rl.world_model.config import Likelihood, ModelConfig, Precision, RewardInput
 from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
-from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, OneHotEncoder, VectorEncoder
+from jepa_rl.world_model.encoders import (
+    GridEncoder,
+    ImageEncoder,
+    OneHotEncoder,
+    RowEncoder,
+    TextEncoder,
+    VectorEncoder,
+)
 from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, RandomFunction, expectation, mlp, outputs_of
 
 MAX_LISTED_ACTIONS = 64
@@ -20,12 +27,26 @@ SOBOL_CANDIDATES = 63  # beside the zero action
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservationSpec:
-    """What the encoder reads; "onehot" are integers that begin at ``starts`` and have ``counts`` choices each."""
+    """What the encoder reads.
 
-    kind: Literal["vector", "image", "grid", "onehot"]
+    "onehot" are integers that begin at ``starts`` and have ``counts`` choices each; "text" is padded UTF-8; "row" is uint8,
+    the bytes of its ``parts`` one after another.
+    """
+
+    kind: Literal["vector", "image", "grid", "onehot", "text", "row"]
     shape: tuple[int, ...]
+    dtype: str = "float32"  # name of the observation's dtype, in numpy as in torch
     counts: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
+    wide: tuple[int, ...] = ()  # components of the flattened vector that are read as their symlog
+    low: float = 0.0  # value of the darkest pixel
+    high: float = 255.0  # value of the brightest pixel
+    parts: tuple[ObservationSpec, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one observation."""
+        return torch.Size(self.shape).numel() * getattr(torch, self.dtype).itemsize
 
 
 class WorldModel(nn.Module):
@@ -157,6 +178,8 @@ def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
             convolutions=choice.convolutions,
             contrast=choice.contrast,
             latent_dim=latent_dim,
+            low=observation.low,
+            high=observation.high,
         )
     if observation.kind == "grid":
         return GridEncoder(
@@ -169,8 +192,13 @@ def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
         return OneHotEncoder(
             counts=observation.counts, starts=observation.starts, hidden=choice.hidden, latent_dim=latent_dim
         )
+    if observation.kind == "text":
+        return TextEncoder(hidden=choice.hidden, latent_dim=latent_dim)
+    if observation.kind == "row":
+        parts = [(_encoder(config, part), getattr(torch, part.dtype), part.shape) for part in observation.parts]
+        return RowEncoder(parts=parts, latent_dim=latent_dim)
     size = int(torch.Size(observation.shape).numel())
-    return VectorEncoder(size=size, hidden=choice.hidden, latent_dim=latent_dim)
+    return VectorEncoder(size=size, hidden=choice.hidden, latent_dim=latent_dim, wide=observation.wide)
 
 
 def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEncoder) -> dict[str, nn.Module]:
@@ -192,11 +220,16 @@ def _placebo_heads(config: ModelConfig, observation: ObservationSpec) -> dict[st
     placebo = config.placebo
     if placebo.target in ("constant", "shuffled_reward"):
         return {"placebo": mlp(config.latent_dim, placebo.hidden, outputs_of(placebo.likelihood))}
+    if observation.kind == "row":
+        raise ValueError(
+            f"model.placebo.target {placebo.target!r} needs an observation of one array, not a Dict or Tuple; choose "
+            "'constant' or 'shuffled_reward'"
+        )
     function = RandomFunction(
         shape=observation.shape,
         size=placebo.size,
         linear=placebo.target == "random_linear",
-        scale=1 / 255 if observation.kind == "image" else 1.0,
+        scale=1 / (observation.high - observation.low) if observation.kind == "image" else 1.0,
     )
     return {"placebo": mlp(config.latent_dim, placebo.hidden, placebo.size), "placebo_target": function}
 

@@ -61,7 +61,9 @@ def loss_terms(
         target = _dynamics_target(latent, ema, batch, config)
         terms["dynamics"] = dynamics_loss(imagined, target, batch.alive)
         if config.dynamics.scale_free:
-            terms["dynamics"] = terms["dynamics"] / (latent_variance(latent, batch.valid) + SCALE_FLOOR)
+            # A target that is not trained sets the scale: divided by its own variance, the encoder would grow without end.
+            scaled_by = (latent, batch.valid) if config.dynamics.target == "same" else (target, batch.alive)
+            terms["dynamics"] = terms["dynamics"] / (latent_variance(*scaled_by) + SCALE_FLOOR)
 
     tasks = {
         "reward": (config.reward, _reward_loss),

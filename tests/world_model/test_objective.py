@@ -138,6 +138,17 @@ def test_the_scale_free_loss_does_not_change_when_every_latent_is_scaled():
     assert after.item() == pytest.approx(before.item(), rel=1e-3)
 
 
+@pytest.mark.parametrize("target", ["stop", "ema"])
+def test_a_scale_free_loss_whose_target_is_not_trained_does_not_make_the_encoder_grow(target):
+    """With T constant nothing of the loss may reach the encoder; a variance of the online latents would."""
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, target=target, scale_free=True))
+    model, _ = make(config)
+    torch.nn.init.zeros_(model.dynamics.net[3].weight)
+    _, terms = terms_of(config, model=model)
+    terms["dynamics"].backward()
+    assert not trains(model.encoder)
+
+
 @pytest.mark.parametrize("reward_input", ["observation", "transition"])
 def test_nothing_after_the_end_of_an_episode_enters_any_loss(reward_input):
     tasks = {**TASKS, "reward": RewardConfig(weight=1.0, input=reward_input)}
