@@ -4,8 +4,11 @@ from jepa_rl.agent.checkpoint import CheckpointError
 from jepa_rl.agent.config import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
 from jepa_rl.agent.episodes import SeededEpisodes, vectorize
 from jepa_rl.agent.jepa_agent import JEPAAgent
+from jepa_rl.agent.latent_env import LatentEnv, LatentObservation
 from jepa_rl.agent.monitor import CollapseMonitor
 from jepa_rl.agent.presets import PRESETS, Preset, preset
+from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
+from jepa_rl.agent.sb3_auxiliary import JEPAAuxiliaryCallback
 
 __all__ = [
     "PRESETS",
@@ -14,6 +17,10 @@ __all__ = [
     "CollapseMonitor",
     "ExplorationConfig",
     "JEPAAgent",
+    "JEPAAuxiliaryCallback",
+    "JEPAFeaturesExtractor",
+    "LatentEnv",
+    "LatentObservation",
     "Preset",
     "ReplayConfig",
     "SeededEpisodes",

@@ -1,0 +1,213 @@
+"""Co-training: the P-JEPA losses on the encoder that a Stable-Baselines3 algorithm acts with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from jepa_rl.agent.config import AgentConfig, ReplayConfig, TrainingConfig
+from jepa_rl.agent.learner import Learner
+from jepa_rl.agent.random_streams import RandomStreams
+from jepa_rl.agent.replay import SequenceReplay
+from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
+from jepa_rl.agent.sb3_windows import ReplayBufferWindows
+from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.world_model import Batch, ModelConfig
+from jepa_rl.world_model.target import frozen_copy
+
+
+class JEPAAuxiliaryCallback(BaseCallback):
+    """Trains the encoder of an algorithm's JEPAFeaturesExtractor with the P-JEPA losses while the algorithm learns.
+
+    Dynamics and heads are the callback's own, and so is the optimiser. Windows come from an off-policy algorithm's replay
+    buffer. An on-policy one's rollout buffer holds neither the final observations of episodes nor the plain rewards of
+    their last transitions, so there the same rollouts are remembered as they are collected.
+
+    The updates are taken before each rollout, and at the end, not between a rollout and the algorithm's update on it: PPO
+    compares its new policy with the one that acted, which a change of the encoder in between would falsify.
+
+    Args:
+        model_config: None for the extractor's; its encoder and latent_dim must be those of the extractor.
+        training: the update and its pace, counted in environment steps since the callback was first used.
+        replay: the memory of an on-policy algorithm's rollouts; it is not used with an off-policy one.
+        seed: decides the initial weights and the batches.
+
+    Raises, when learning begins:
+        TypeError: the algorithm has no JEPAFeaturesExtractor, or no buffer.
+        ValueError: its extractor is frozen, or it has several (see ``share_features_extractor`` of its policy), or the
+            encoder is not that of ``model_config``.
+    """
+
+    def __init__(
+        self,
+        model_config: ModelConfig | None = None,
+        *,
+        training: TrainingConfig | None = None,
+        replay: ReplayConfig | None = None,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        self.model_config = model_config
+        self.training = training or TrainingConfig()
+        self.replay_config = replay or ReplayConfig(capacity=10_000)
+        self.streams = RandomStreams(seed)
+        self.steps_seen = 0  # environment steps
+        self.updates = 0
+        self.learner: Learner | None = None
+
+    def _init_callback(self) -> None:
+        algorithm = self.model
+        if not isinstance(algorithm, OnPolicyAlgorithm | OffPolicyAlgorithm):
+            raise TypeError(
+                f"JEPAAuxiliaryCallback needs an on-policy or off-policy algorithm, got {type(algorithm).__name__}"
+            )
+        extractor = shared_extractor(algorithm)
+        self.actions = ActionAdapter(algorithm.action_space)
+        if self.learner is None or self.learner.model.encoder is not extractor.encoder:
+            self.extractor = extractor
+            self.learner = self._make_learner(algorithm.gamma)
+            self.memory: SequenceReplay | None = None
+            if isinstance(algorithm, OnPolicyAlgorithm):
+                self.memory = self._make_memory(algorithm)
+        if isinstance(algorithm, OffPolicyAlgorithm):
+            assert algorithm.replay_buffer is not None
+            self.windows: SequenceReplay | ReplayBufferWindows = ReplayBufferWindows(
+                algorithm.replay_buffer, self.extractor.observations, self.actions, algorithm.get_vec_normalize_env()
+            )
+        else:
+            assert self.memory is not None
+            self.windows = self.memory
+
+    def _make_learner(self, discount: float) -> SharedEncoderLearner:
+        config, extractor = self.model_config or self.extractor.config, self.extractor
+        for name in ("latent_dim", "encoder"):
+            ours, theirs = getattr(config, name), getattr(extractor.config, name)
+            if ours != theirs:
+                raise ValueError(f"model_config.{name} must be that of the features extractor, {theirs}, got {ours}")
+        return SharedEncoderLearner(
+            extractor,
+            AgentConfig(model=config, training=self.training, discount=discount),
+            actions=self.actions,
+            streams=self.streams,
+            device=self.model.device,
+        )
+
+    def _make_memory(self, algorithm: OnPolicyAlgorithm) -> SequenceReplay:
+        packed = self.extractor.observations.adapter
+        return SequenceReplay(
+            capacity=self.replay_config.capacity,
+            n_envs=algorithm.n_envs,
+            observation_shape=packed.shape,
+            observation_dtype=packed.dtype,
+            action_shape=self.actions.shape,
+            action_dtype=self.actions.dtype,
+            prioritised_fraction=self.replay_config.prioritised_fraction,
+        )
+
+    def _on_training_start(self) -> None:
+        if self.memory is not None:
+            self.memory.begin(self.extractor.observations.pack(self.model._last_obs))
+
+    def _on_step(self) -> bool:
+        self.steps_seen += self.training_env.num_envs
+        if self.memory is not None:
+            self._remember(self.memory)
+        return True
+
+    def _remember(self, memory: SequenceReplay) -> None:
+        done, infos, pack = self.locals["dones"], self.locals["infos"], self.extractor.observations.pack
+        normalize = self.model.get_vec_normalize_env()
+        truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & done
+        following = pack(self.locals["new_obs"])
+        successor = following.copy()
+        for env in np.flatnonzero(done):
+            successor[env] = pack(infos[env]["terminal_observation"])
+        memory.add(
+            action=self.actions.from_env(self.locals["clipped_actions"]),
+            reward=self.locals["rewards"] if normalize is None else normalize.get_original_reward(),
+            terminated=done & ~truncated,
+            truncated=truncated,
+            next_observation=successor,
+            reset_observation=following,
+            label=np.array([info.get("auxiliary", np.nan) for info in infos]),
+        )
+
+    def _on_rollout_start(self) -> None:
+        self._train()
+
+    def _on_training_end(self) -> None:
+        self._train()
+
+    def _train(self) -> None:
+        training = self.training
+        due = math.floor(max(self.steps_seen - training.starts, 0) * training.updates_per_step) - self.updates
+        if due < 1 or not len(self.windows):
+            return
+        assert self.learner is not None
+        sums: dict[str, float] = {}
+        for _ in range(due):
+            losses = self.learner.update(self.sample(), self._schedule())
+            self.updates += 1
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0.0) + loss
+        for name, total in sums.items():
+            self.logger.record(f"auxiliary/{name}_loss", total / due)
+        self.logger.record("auxiliary/updates", self.updates)
+
+    def sample(self) -> Batch:
+        """The next batch, on the algorithm's device."""
+        training = self.training
+        return self.windows.sample(training.batch_size, training.transitions, self.streams.replay).to(self.model.device)
+
+    def _schedule(self) -> float:
+        if self.training.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (1 - self.model._current_progress_remaining)))
+
+
+class SharedEncoderLearner(Learner):
+    """A Learner whose encoder is that of a features extractor."""
+
+    def __init__(
+        self,
+        extractor: JEPAFeaturesExtractor,
+        config: AgentConfig,
+        *,
+        actions: ActionAdapter,
+        streams: RandomStreams,
+        device: torch.device,
+    ) -> None:
+        super().__init__(
+            config,
+            observation=extractor.observations.adapter.spec,
+            action_counts=actions.counts,
+            box_size=actions.box_size,
+            initialisation=streams.initialisation,
+            training=streams.training,
+            device=device,
+        )
+        self.model.encoder = extractor.encoder
+        self.ema = frozen_copy(self.model) if config.model.needs_ema else None
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
+
+
+def shared_extractor(algorithm: BaseAlgorithm) -> JEPAFeaturesExtractor:
+    """The one trainable JEPAFeaturesExtractor that an algorithm acts with; see JEPAAuxiliaryCallback for the errors."""
+    parts: dict[str, Any] = dict(algorithm.policy.named_modules())
+    found = [part for name, part in parts.items() if isinstance(part, JEPAFeaturesExtractor) and "_target" not in name]
+    if not found:
+        chosen = getattr(algorithm.policy, "features_extractor_class", type(None)).__name__
+        raise TypeError(f"the algorithm's features_extractor_class must be JEPAFeaturesExtractor, got {chosen}")
+    if len(found) > 1:
+        raise ValueError(f"the policy must share its features extractor (share_features_extractor=True), got {len(found)}")
+    if not found[0].trainable:
+        raise ValueError("the features extractor must be trainable, got a frozen one")
+    return found[0]
