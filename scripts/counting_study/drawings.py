@@ -40,10 +40,10 @@ def representations(folder: Path, results: Results, rows: Sequence[Row]) -> Figu
 
 
 def _scatter(axes: Axes, latent: np.ndarray, count: np.ndarray) -> None:
-    axes.scatter(*latent.T, c=class_colours(COUNTS)[count], s=5, linewidths=0)
+    axes.scatter(latent[:, 0], latent[:, 1], c=class_colours(COUNTS)[count], s=5, linewidths=0)
     for k in np.unique(count):
         centre = np.median(latent[count == k], axis=0)
-        axes.text(*centre, str(k), fontsize=7, color="black", ha="center", va="center", weight="bold")
+        axes.text(centre[0], centre[1], str(k), fontsize=7, color="black", ha="center", va="center", weight="bold")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#d5d9e0")
     axes.margins(0.12)
@@ -93,7 +93,11 @@ def targets(results: Results) -> Figure:
 
 
 def _with_intervals(axes: Axes, x: Sequence[float], found: Sequence[Estimate], **style: object) -> None:
+    """Means, with intervals where there are three seeds; the seeds themselves where there are fewer."""
     known = [(at, each) for at, each in zip(x, found, strict=True) if each.seeds]
+    for at, each in known:
+        if each.seeds == 2:
+            axes.scatter([at] * 2, each.values, s=10, color=str(style["color"]), alpha=0.5, linewidths=0)
     axes.errorbar(
         [at for at, _ in known],
         [each.mean for _, each in known],

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from jepa_rl.scripts.counting_study import drawings
 from jepa_rl.scripts.counting_study.prose import compose
-from jepa_rl.scripts.counting_study.rows import ROWS, TARGETS, WEIGHTS
+from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, TARGETS, TRAVEL, WEIGHTS
+from jepa_rl.scripts.counting_study.rows import row as row_of
 from jepa_rl.scripts.counting_study.summary import Estimate, Result, Results, estimate
 from jepa_rl.scripts.reporting.drawing import picture
 
@@ -40,7 +41,10 @@ def render(folder: Path, page: Path) -> Path:
         "decoder": decoder_table(results),
         "targets": targets_table(results),
         "weights": weights_table(results),
+        "travel": travel_table(results),
         "certificate": certificate_table(results),
+        "bounds": bounds_table(results),
+        "quick": quick_table(results),
     }
     page.write_text(compose(results, tables))
     return page
@@ -115,10 +119,11 @@ def _probe(results: Results, slug: str, name: str) -> Estimate:
 def decoder_table(results: Results) -> str:
     """Error of what a decoder reads from the latent, factor by factor."""
     factors = [*results.runs[0]["decoder"]]
-    body = [
-        [row.name, *(results.estimate(lambda run, f=factor: run["decoder"][f], row.slug).text(2) for factor in factors)]
-        for row in ROWS
-    ]
+
+    def error(slug: str, factor: str) -> str:
+        return results.estimate(lambda run: run["decoder"][factor], slug).text(2)
+
+    body = [[row.name, *(error(row.slug, factor) for factor in factors)] for row in ROWS]
     return markdown(["row", *(factor.replace("_", " ") for factor in factors)], body)
 
 
@@ -169,3 +174,48 @@ def certificate_table(results: Results) -> str:
         )
     header = ["row", "e_p mean", "e_p max", "e_T mean / distance", "K_P", "K_T"]
     return markdown([*header, "merged pairs of counts", "merged observations"], body)
+
+
+def bounds_table(results: Results) -> str:
+    """The certificate of one run of the reward row, by depth."""
+    body = []
+    for depth in results.of("reward")[0]["certificate"]["depths"]:
+        bound = depth["bound_mean_errors"]
+        body.append(
+            [
+                *(str(depth["depth"]), str(depth["state_pairs"])),
+                "-" if bound is None else f"{bound:.2f}",
+                *(f"{depth[name]:.2f}" for name in ("centroid_min", "observation_min", "observation_mean")),
+            ]
+        )
+    header = [
+        "depth",
+        "pairs of counts",
+        "bound, mean errors",
+        "smallest centroid distance",
+        "smallest distance of two images",
+    ]
+    return markdown([*header, "mean distance of two images"], body)
+
+
+def travel_table(results: Results) -> str:
+    """The reward row at the far target, with one thing changed."""
+    figures = ("accuracy", "ari", "separation", "success")
+    body = []
+    for each in (row_of("reward"), *TRAVEL):
+        cells = [results.estimate(figure, each.slug, target=FAR_TARGET) for figure in figures]
+        changed = "as it is" if each.slug == "reward" else f"{each.name} ({each.about})"
+        body.append([changed, *(found.text() for found in cells), str(cells[0].seeds)])
+    return markdown(["joint row", *figures, "seeds"], body)
+
+
+def quick_table(results: Results) -> str:
+    """Mean and range of what --quick trains."""
+    figures = ("accuracy", "ari", "separation", "success")
+
+    def spread(slug: str, figure: str) -> str:
+        values = [run[figure] for run in results.quick(slug)]
+        return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})" if values else "-"
+
+    body = [[row_of(slug).name, *(spread(slug, figure) for figure in figures)] for slug in QUICK]
+    return markdown(["row", *figures], body)

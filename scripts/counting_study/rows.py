@@ -13,7 +13,8 @@ from jepa_rl.scripts.train import overridden
 TARGET = 4
 TARGETS = tuple(range(9))
 WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # c_p; 1 is the row itself
-SWEEP_SEEDS = 3  # at most, of the targets between the ends and of the weights; the rows and targets 0 and 8 have all
+SWEEP_SEEDS = 2  # at most, of the sweeps; the rows and the targets at the ends have all
+FAR_TARGET = 0  # where the label tells least: every other distinction has to come through the dynamics
 
 # One setting for every row and target. Random actions: every row learns from the same images. No value and termination
 # heads, only L_dyn and one auxiliary: the planner looks as far ahead as the farthest target is. Smaller batches and more of
@@ -25,6 +26,7 @@ SETTING = (
     *("--model.value.weight", "0", "--model.termination.weight", "0"),
     *("--planner.horizon", "8"),
 )
+PLAIN = ("--model.dynamics.no-scale-free",)
 DETACHED_REWARD = ("--model.reward.no-trains-encoder",)
 Auxiliary = Literal["reward", "value", "placebo"]
 
@@ -105,6 +107,40 @@ ROWS = (
         label="constant",
     ),
     Row(
+        slug="plain-reward",
+        name="reward, plain L_dyn",
+        about="L_dyn as in the paper, not divided by the variance of the latents",
+        options=PLAIN,
+    ),
+    Row(
+        slug="plain-dynamics-only",
+        name="dynamics only, plain L_dyn",
+        about="the same loss without an auxiliary",
+        options=(*PLAIN, *DETACHED_REWARD),
+        label="constant",
+    ),
+    Row(
+        slug="plain-constant",
+        name="constant label, plain L_dyn",
+        about="the same loss with a label that is 1 everywhere",
+        options=(*PLAIN, *DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target", "constant"),
+        auxiliary="placebo",
+        label="constant",
+    ),
+    Row(
+        slug="plain-shuffled",
+        name="shuffled labels, plain L_dyn",
+        about="the same loss with rewards dealt out anew",
+        options=(
+            *PLAIN,
+            *DETACHED_REWARD,
+            *("--model.placebo.weight", "1", "--model.placebo.target", "shuffled_reward"),
+            *("--model.placebo.likelihood", "bernoulli"),
+        ),
+        auxiliary="placebo",
+        label="constant",
+    ),
+    Row(
         slug="action-free",
         name="action-free dynamics",
         about="the dynamics do not see the action",
@@ -141,7 +177,7 @@ ROWS = (
         about="no auxiliary; variance and covariance penalties with the published weights 25, 25, 1",
         options=(
             *DETACHED_REWARD,
-            *("--model.dynamics.no-scale-free", "--model.dynamics.weight", "25"),
+            *(*PLAIN, "--model.dynamics.weight", "25"),
             *("--model.regularizer.variance", "25", "--model.regularizer.covariance", "1"),
         ),
         label="constant",
@@ -150,7 +186,7 @@ ROWS = (
         slug="sigreg",
         name="dynamics + SIGReg",
         about="no auxiliary; random projections are drawn to a standard Gaussian",
-        options=(*DETACHED_REWARD, "--model.dynamics.no-scale-free", "--model.regularizer.sigreg", "0.05"),
+        options=(*DETACHED_REWARD, *PLAIN, "--model.regularizer.sigreg", "1"),
         label="constant",
     ),
     Row(
@@ -160,24 +196,60 @@ ROWS = (
         options=(
             *("--exploration.repeat", "5"),
             *("--model.encoder.contrast", "none"),
-            *("--model.dynamics.no-scale-free", "--model.dynamics.weight", "1", "--model.dynamics.hidden", "512"),
+            *(*PLAIN, "--model.dynamics.weight", "1", "--model.dynamics.hidden", "512"),
             *("--model.reward.labels", "acted", "--model.reward.likelihood", "two_hot", "--model.no-imagined-heads"),
             *("--training.transitions", "1", "--training.batch-size", "24"),
             *("--training.learning-rate", "3e-4", "--training.encoder-rate", "0.3", "--training.schedule", "constant"),
         ),
     ),
 )
+# What makes a distinction travel further: the reward row at FAR_TARGET with one thing changed.
+TRAVEL = (
+    Row(
+        slug="travel-1-step",
+        name="1-step windows",
+        about="L_dyn over one transition; as many images per update",
+        options=("--training.transitions", "1", "--training.batch-size", "24"),
+    ),
+    Row(
+        slug="travel-4-step",
+        name="4-step windows",
+        about="L_dyn and the reward over four imagined steps; as many images per update",
+        options=("--training.transitions", "4", "--training.batch-size", "10"),
+    ),
+    Row(slug="travel-light", name="c_dyn 1", about="instead of 3", options=("--model.dynamics.weight", "1")),
+    Row(slug="travel-heavy", name="c_dyn 10", about="instead of 3", options=("--model.dynamics.weight", "10")),
+    Row(
+        slug="travel-normalised",
+        name="LayerNorm on the latent",
+        about="after the encoder and after the dynamics",
+        options=("--model.encoder.layer-norm",),
+    ),
+    Row(
+        slug="travel-uniform",
+        name="uniform windows",
+        about="no share of windows that contain a reward",
+        options=("--replay.prioritised-fraction", "0"),
+    ),
+    Row(
+        slug="travel-half",
+        name="half the updates",
+        about="from the same images",
+        options=("--training.updates-per-step", "0.095"),
+    ),
+)
 QUICK = ("reward", "reward-only", "dynamics-only")
+QUICK_SHARE = 0.5  # of the environment steps, and so of the updates
 
 
 def row(slug: str) -> Row:
     """The row of this slug."""
-    return next(each for each in ROWS if each.slug == slug)
+    return next(each for each in (*ROWS, *TRAVEL) if each.slug == slug)
 
 
-def cell(chosen: Row, seed: int, target: int = TARGET, weight: float = 1.0) -> Cell:
-    """The grid's entry for one training run; ``weight`` is c_p of the reward."""
-    name = chosen.slug
+def cell(chosen: Row, seed: int, target: int = TARGET, weight: float = 1.0, quick: bool = False) -> Cell:
+    """The grid's entry for one training run; ``weight`` is c_p of the reward, ``quick`` trains for a part of the time."""
+    name = f"quick-{chosen.slug}" if quick else chosen.slug
     options = [*SETTING, *chosen.options]
     if target != TARGET:
         name += f"-target{target}"
@@ -191,7 +263,7 @@ def cell(chosen: Row, seed: int, target: int = TARGET, weight: float = 1.0) -> C
         "target": target,
         "weight": weight,
         "env": {**chosen.env, "target": target},
-        "steps": preset("counting").total_timesteps,
+        "steps": int(preset("counting").total_timesteps * (QUICK_SHARE if quick else 1)),
         "agent": dataclasses.asdict(agent_config(tuple(options))),
         "first_half": None
         if chosen.first_half is None
@@ -204,8 +276,13 @@ def agent_config(options: tuple[str, ...]) -> AgentConfig:
     return overridden(preset("counting").agent, options)
 
 
+def quick_cells(seeds: int) -> list[Cell]:
+    """Three rows, trained for a part of the time."""
+    return [cell(row(slug), seed, quick=True) for seed in range(seeds) for slug in QUICK]
+
+
 def cells(seeds: int) -> list[Cell]:
-    """The whole grid: every row; joint and reward-only for every target; the reward row for every c_p."""
+    """The whole grid: every row; joint and reward-only for every target; the sweeps; what --quick is compared with."""
     pair = row("reward"), row("reward-only")
     grid = []
     for seed in range(seeds):
@@ -215,4 +292,5 @@ def cells(seeds: int) -> list[Cell]:
         between = [target for target in TARGETS if target not in (0, TARGET, 8)]
         grid += [cell(each, seed, target=target) for target in between for each in pair]
         grid += [cell(row("reward"), seed, weight=weight) for weight in WEIGHTS if weight != 1.0]
-    return grid
+        grid += [cell(each, seed, target=FAR_TARGET) for each in TRAVEL]
+    return grid + quick_cells(seeds)

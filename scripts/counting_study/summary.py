@@ -21,8 +21,12 @@ class Estimate:
     """A mean over seeds with its 95 % interval (Student's t)."""
 
     mean: float
-    half_width: float  # NaN for a single seed
-    seeds: int
+    half_width: float  # NaN for fewer than three seeds
+    values: tuple[float, ...]  # one per seed
+
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
 
     def text(self, digits: int = 3) -> str:
         """As in a table: mean ± half width."""
@@ -33,12 +37,12 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and interval of one figure per seed."""
-    known = np.asarray(values, float)
-    if len(known) < 2:
-        return Estimate(mean=float(known.mean()) if len(known) else float("nan"), half_width=float("nan"), seeds=len(known))
-    half = stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
-    return Estimate(mean=float(known.mean()), half_width=float(half), seeds=len(known))
+    """Mean of one figure per seed, with its interval from three seeds on."""
+    mean = float(np.mean(values)) if values else float("nan")
+    half = float("nan")
+    if len(values) >= 3:
+        half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Estimate(mean=mean, half_width=half, values=tuple(values))
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,12 @@ class Results:
     def of(self, slug: str, target: int = TARGET, weight: float = 1.0) -> list[Result]:
         """The runs of a row, one per seed."""
         wanted = {"row": slug, "target": target, "weight": weight}
-        return [run for run in self.runs if all(run["cell"][name] == value for name, value in wanted.items())]
+        runs = [run for run in self.runs if not run["cell"]["name"].startswith("quick-")]
+        return [run for run in runs if all(run["cell"][name] == value for name, value in wanted.items())]
+
+    def quick(self, slug: str) -> list[Result]:
+        """The runs of a row that --quick trains, one per seed."""
+        return [run for run in self.runs if run["cell"]["name"] == f"quick-{slug}"]
 
     def estimate(
         self, figure: str | Callable[[Result], float | None], slug: str, target: int = TARGET, weight: float = 1.0
