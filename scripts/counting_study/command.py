@@ -12,7 +12,7 @@ import tyro
 
 from jepa_rl.scripts.counting_study.measure import train_and_measure
 from jepa_rl.scripts.counting_study.page import render, table_of
-from jepa_rl.scripts.counting_study.rows import cells, quick_cells
+from jepa_rl.scripts.counting_study.rows import SEEDS, cells, quick_cells
 from jepa_rl.scripts.grid import Backend, run_grid
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
@@ -33,7 +33,7 @@ class CountingArgs:
       jepa-rl paper counting --render
     """
 
-    seeds: int = 5
+    seeds: int = SEEDS
     """Seeds of every row; the sweeps stop at two."""
     out: Path = RESULTS
     """Folder of the raw results, one JSON a run."""

@@ -6,14 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.envs.tabular import counting_table
 from jepa_rl.scripts.counting_study.rows import ROWS, TARGETS, WEIGHTS, Row
 from jepa_rl.scripts.counting_study.summary import Estimate, Results
-from jepa_rl.scripts.reporting.drawing import BLUE, COLOURS, GREY, INK, VERMILION, blank, class_colours, legend, tidy
+from jepa_rl.scripts.reporting.drawing import (
+    BLUE,
+    COLOURS,
+    GREY,
+    INK,
+    VERMILION,
+    blank,
+    class_colours,
+    legend,
+    plain_numbers,
+    tidy,
+)
 from jepa_rl.world_model.bisimulation import separation_depth
 
 SHOWN_SEED = 0
@@ -22,9 +35,9 @@ COUNTS = 9
 
 def representations(folder: Path, results: Results, rows: Sequence[Row]) -> Figure:
     """Like the paper's figure, one row per variant: principal plane | distances between counts | reconstructions."""
-    figure = blank((11.0, 1.62 * len(rows) + 0.5), dpi=110)
-    grid = figure.add_gridspec(len(rows), 3, width_ratios=(1.0, 0.85, 4.5))
-    titles = ("two principal directions", "distance of counts", "held-out image of each count, above its reconstruction")
+    figure = blank((10.4, 1.3 * len(rows) + 0.4), dpi=110)
+    grid = figure.add_gridspec(len(rows), 3, width_ratios=(1.5, 1.0, 5.2))
+    titles = ("two principal directions", "distances", "a held-out image of each count, and its reconstruction, brightened")
     for index, row in enumerate(rows):
         axes = [figure.add_subplot(grid[index, column]) for column in range(3)]
         for axis, title in zip(axes, titles, strict=True):
@@ -43,7 +56,8 @@ def _scatter(axes: Axes, latent: np.ndarray, count: np.ndarray) -> None:
     axes.scatter(latent[:, 0], latent[:, 1], c=class_colours(COUNTS)[count], s=5, linewidths=0)
     for k in np.unique(count):
         centre = np.median(latent[count == k], axis=0)
-        axes.text(centre[0], centre[1], str(k), fontsize=7, color="black", ha="center", va="center", weight="bold")
+        number = axes.text(centre[0], centre[1], str(k), fontsize=8, color=INK, ha="center", va="center", weight="bold")
+        number.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="white")])
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#d5d9e0")
     axes.margins(0.12)
@@ -62,7 +76,10 @@ def _reconstructions(axes: Axes, image: np.ndarray, reconstruction: np.ndarray) 
     def strip(pictures: np.ndarray) -> np.ndarray:
         return np.concatenate([part for picture in pictures for part in (picture, gap)], axis=1)
 
-    upper, lower = strip(image), strip(reconstruction)
+    # A blur over all places where an object may be is nearly black as it is.
+    brightest = max(float(np.quantile(reconstruction, 0.999)), 1.0)
+    brightened = np.clip(reconstruction * (255 / brightest), 0, 255).astype(np.uint8)
+    upper, lower = strip(image), strip(brightened)
     axes.imshow(np.concatenate([upper, np.full((4, upper.shape[1], 3), 255, np.uint8), lower]))
     axes.axis("off")
 
@@ -111,25 +128,28 @@ def _with_intervals(axes: Axes, x: Sequence[float], found: Sequence[Estimate], *
 
 def depths(results: Results) -> Figure:
     """Distance of each pair of counts over the mean cluster radius, against the refinement depth that separates it."""
-    figure = blank((8.6, 3.3))
+    figure = blank((9.2, 3.3))
+    first = None
     for column, target in enumerate((0, 4, 8)):
-        axes = figure.add_subplot(1, 3, column + 1)
+        axes = first = figure.add_subplot(1, 3, column + 1, sharey=first)
         table = counting_table(CountingEnv(target=target))
         depth = separation_depth(table.transition, table.label)
         for slug, colour, shift, title in (
             ("reward", BLUE, -0.12, "dynamics and reward"),
             ("reward-only", VERMILION, 0.12, "reward only"),
         ):
-            runs = results.of(slug, target=target)
-            pairs = np.triu_indices(COUNTS, 1)
-            at = np.concatenate([depth[pairs] for _ in runs])
-            ratio = np.concatenate([np.array(run["centroid_distance"])[pairs] / run["radius"] for run in runs])
-            axes.scatter(at + shift, ratio, s=9, color=colour, alpha=0.35, linewidths=0)
-            levels = np.unique(at)
-            axes.plot(
-                levels + shift, [np.median(ratio[at == level]) for level in levels], color=colour, marker="_", label=title
-            )
+            for run in results.of(slug, target=target):
+                ratio = np.array(run["centroid_distance"]) / run["radius"]
+                pairs = np.triu_indices(COUNTS, 2)
+                axes.scatter(depth[pairs] + shift, ratio[pairs], s=7, color=colour, alpha=0.2, linewidths=0)
+                neighbours = np.arange(COUNTS - 1), np.arange(1, COUNTS)
+                axes.scatter(
+                    depth[neighbours] + shift, ratio[neighbours], s=26, color=colour, marker="D", linewidths=0, label=title
+                )
+                title = "_again"
         axes.set_yscale("log")
+        plain_numbers(axes)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(f"target {target}", fontsize=10, color=INK, loc="left")
         axes.set_xlabel("depth at which the pair separates", fontsize=9, color=INK)
         if column == 0:

@@ -37,6 +37,7 @@ IMAGES = 2_000
 WINDOWS = 1_000  # held-out transitions, for the losses and the certificate
 IN_SAMPLE = 256  # encodings of the reference's accuracy, which are both fitted and scored
 LOOKS = 16  # at the gradients, evenly spaced over the logarithm of the updates
+LOOK_WINDOWS = 256  # a training batch's gradients point anywhere
 DRAWN = 600  # latents kept for the figures
 
 
@@ -127,13 +128,13 @@ class AlignmentProbe(BaseCallback):
             found = gradient_alignment(
                 agent.model,
                 agent.learner.ema,
-                agent.replay.sample(2 * training.batch_size, training.transitions, rng),
+                agent.replay.sample(LOOK_WINDOWS, training.transitions, rng),
                 agent.config.model,
                 self.auxiliary,
                 discount=agent.config.discount,
                 generator=torch.Generator().manual_seed(agent._n_updates),
             )
-            self.looks.append({"update": agent._n_updates, **dataclasses.asdict(found)})
+            self.looks.append({"update": agent._n_updates, "windows": LOOK_WINDOWS, **dataclasses.asdict(found)})
         return True
 
 
@@ -161,7 +162,7 @@ def _clusters(latent: np.ndarray, count: np.ndarray, chosen: Row, factory: Facto
     mirrored = np.abs(count - 4)
     found: dict[str, Any] = {
         "accuracy": diagnostics.heldout_accuracy(latent, count),
-        "accuracy_mirrored": diagnostics.heldout_accuracy(latent, mirrored),
+        "accuracy_mirrored": diagnostics.heldout_accuracy(latent, count, merged=np.abs(np.arange(9) - 4)),
         "accuracy_in_sample": _in_sample_accuracy(latent[:IN_SAMPLE], count[:IN_SAMPLE]),
         "ari": diagnostics.cluster_agreement(latent, count, 9),
         "ari_mirrored": diagnostics.cluster_agreement(latent, mirrored, 5),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, TARGET
+from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, SEEDS, TARGET, cells
 from jepa_rl.scripts.counting_study.summary import Result, Results
 
 TEMPLATE = """\
@@ -25,6 +25,8 @@ seed learn from the same images), {updates:,} updates of 16 two-step windows, L_
 latents (1 - R^2), one auxiliary loss with c_p = 1. A row changes only what the list says. All figures are of the
 final weights on images that training never saw: mean ± half width of the 95 % interval (Student's t) over {seeds}
 seeds; fewer than three seeds have no interval.
+
+{state}
 
 {rows_list}
 
@@ -124,8 +126,9 @@ distinction has to come through the dynamics, one refinement step at a time.
 
 ![Distance of pairs of counts against the depth at which they separate](figures/counting/depths.png)
 
-Each point of the second figure is a pair of counts in one run: the distance of their centroids over the mean cluster
-radius, against the number of actions after which the reward first tells them apart. The line is the median.
+Each mark of the second figure is a pair of counts in one run: the distance of their centroids over the mean cluster
+radius, against the number of actions after which the reward first tells them apart. Diamonds are neighbouring counts,
+dots all others.
 
 What makes it travel further: the joint row at target {far}, with one thing changed.
 
@@ -142,7 +145,7 @@ What makes it travel further: the joint row at target {far}, with one thing chan
 ![Cosine of the two gradients over training](figures/counting/alignment.png)
 
 The cosine between the gradients of L_dyn and L_p on the encoder, both unweighted, at up to 16 moments of training, on
-single batches of 32 windows; where a loss is kept from the encoder, what it would do. Single batches are noisy.
+single batches of 256 windows; where a loss is kept from the encoder, what it would do.
 
 ## The certificate
 
@@ -196,6 +199,7 @@ def compose(results: Results, tables: dict[str, str]) -> str:
         updates=reward[0]["updates"],
         seeds=" to ".join(str(number) for number in sorted({len(results.of(row.slug)) for row in ROWS})),
         quick_seeds=len(results.quick(QUICK[0])),
+        state=_state(results),
         rows_list="\n".join(f"- **{row.name}**: {row.about}" for row in ROWS),
         acc=by_row("accuracy"),
         ari=by_row("ari"),
@@ -207,3 +211,12 @@ def compose(results: Results, tables: dict[str, str]) -> str:
         shape=probe("shape_linear"),
         **tables,
     )
+
+
+def _state(results: Results) -> str:
+    """Whether the page rests on the whole grid."""
+    grid = {(entry["name"], entry["seed"]) for entry in cells(SEEDS)}
+    done = grid & {(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}
+    if done == grid:
+        return f"The grid is complete: {len(grid)} runs."
+    return f"**The grid is not complete: {len(done)} of {len(grid)} runs.** What follows may still change."

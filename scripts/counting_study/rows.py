@@ -13,6 +13,7 @@ from jepa_rl.scripts.train import overridden
 TARGET = 4
 TARGETS = tuple(range(9))
 WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # c_p; 1 is the row itself
+SEEDS = 5
 SWEEP_SEEDS = 2  # at most, of the sweeps; the rows and the targets at the ends have all
 FAR_TARGET = 0  # where the label tells least: every other distinction has to come through the dynamics
 

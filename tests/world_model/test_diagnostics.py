@@ -66,3 +66,13 @@ def test_standardised_latents_have_unit_spread_at_any_scale_but_rounding_stays_z
     assert other[0].tolist() == pytest.approx([0, 0, 0])
     with pytest.raises(FloatingPointError, match="not finite"):
         diagnostics.standardize(latent, latent * np.inf)
+
+
+def test_mirror_images_count_as_right_only_where_they_are_merged():
+    """Latents that hold |k - 4| alone: a centroid of one of the two mirror counts is as near as the other's."""
+    rng = np.random.default_rng(0)
+    count = rng.integers(9, size=4_000)
+    latent = np.abs(count - 4)[:, None] + 1e-3 * rng.standard_normal((4_000, 2))
+    mirror = np.abs(np.arange(9) - 4)
+    assert diagnostics.heldout_accuracy(latent, count) == pytest.approx(5 / 9, abs=0.05)
+    assert diagnostics.heldout_accuracy(latent, count, merged=mirror) == 1
