@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matplotlib.ticker import NullFormatter
 
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.envs.tabular import counting_table
-from jepa_rl.scripts.counting_study.rows import ROWS, TARGETS, WEIGHTS, Row
+from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, ROWS, TARGETS, WEIGHTS, Row
 from jepa_rl.scripts.counting_study.summary import Estimate, Results
 from jepa_rl.scripts.reporting.drawing import (
     BLUE,
@@ -29,13 +30,12 @@ from jepa_rl.scripts.reporting.drawing import (
 )
 from jepa_rl.world_model.bisimulation import separation_depth
 
-SHOWN_SEED = 0
 COUNTS = 9
 
 
 def representations(folder: Path, results: Results, rows: Sequence[Row]) -> Figure:
     """Like the paper's figure, one row per variant: principal plane | distances between counts | reconstructions."""
-    figure = blank((10.4, 1.3 * len(rows) + 0.4), dpi=110)
+    figure = blank((11.2, 1.3 * len(rows) + 0.4), dpi=100)
     grid = figure.add_gridspec(len(rows), 3, width_ratios=(1.5, 1.0, 5.2))
     titles = ("two principal directions", "distances", "a held-out image of each count, and its reconstruction, brightened")
     for index, row in enumerate(rows):
@@ -43,10 +43,10 @@ def representations(folder: Path, results: Results, rows: Sequence[Row]) -> Figu
         for axis, title in zip(axes, titles, strict=True):
             if index == 0:
                 axis.set_title(title, fontsize=10, color=INK, pad=8)
-        kept = np.load(folder / "drawings" / f"{row.slug}-seed{SHOWN_SEED}.npz")
+        kept = np.load(folder / "drawings" / f"{row.slug}.npz")
         _scatter(axes[0], kept["latent"], kept["count"])
-        axes[0].set_ylabel(row.name, fontsize=9, color=INK)
-        shown = next(run for run in results.of(row.slug) if run["cell"]["seed"] == SHOWN_SEED)
+        axes[0].set_ylabel(textwrap.fill(row.name, 15), fontsize=8, color=INK, rotation=0, ha="right", va="center")
+        shown = next(run for run in results.of(row.slug) if run["cell"]["seed"] == DRAWN_SEED)
         _distances(axes[1], np.array(shown["centroid_distance"]))
         _reconstructions(axes[2], kept["observation"], kept["reconstruction"])
     return figure
@@ -128,7 +128,7 @@ def _with_intervals(axes: Axes, x: Sequence[float], found: Sequence[Estimate], *
 
 def depths(results: Results) -> Figure:
     """Distance of each pair of counts over the mean cluster radius, against the refinement depth that separates it."""
-    figure = blank((9.2, 3.3))
+    figure = blank((9.2, 3.7))
     first = None
     for column, target in enumerate((0, 4, 8)):
         axes = first = figure.add_subplot(1, 3, column + 1, sharey=first)
@@ -154,8 +154,9 @@ def depths(results: Results) -> Figure:
         axes.set_xlabel("depth at which the pair separates", fontsize=9, color=INK)
         if column == 0:
             axes.set_ylabel("distance / cluster radius", fontsize=9, color=INK)
-            legend(axes, loc="lower left")
+            names, marks = axes.get_legend_handles_labels()[::-1]
         tidy(axes)
+    figure.legend(marks, names, loc="outside lower center", ncols=2, fontsize=9, frameon=False, labelcolor=INK)
     return figure
 
 

@@ -20,7 +20,7 @@ from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.envs.tabular import counting_table
 from jepa_rl.scripts.counting_study.factors import counting_images, decoder_errors, kmeans_classes, probe_factors
-from jepa_rl.scripts.counting_study.rows import Row, row
+from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, Row, row
 from jepa_rl.scripts.evaluate import HELDOUT_SEED, evaluate_agent
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.world_model import Batch, diagnostics, loss_terms
@@ -58,13 +58,14 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     decoded = decoder_errors(latent_more, more, latent, images, seed=cell["seed"])
     held = heldout_windows(factory, WINDOWS, seed)
     first, following = (torch.as_tensor(_encode(agent, part.numpy())) for part in held.batch.observation.unbind(1))
-    np.savez_compressed(
-        out / "drawings" / f"{cell['name']}-seed{cell['seed']}.npz",
-        latent=_principal(latent)[:DRAWN].astype(np.float32),
-        count=images.count[:DRAWN],
-        observation=decoded.observation,
-        reconstruction=decoded.reconstruction,
-    )
+    if cell["seed"] == DRAWN_SEED:
+        np.savez_compressed(
+            out / "drawings" / f"{cell['name']}.npz",
+            latent=_principal(latent)[:DRAWN].astype(np.float32),
+            count=images.count[:DRAWN],
+            observation=decoded.observation,
+            reconstruction=decoded.reconstruction,
+        )
     return {
         "updates": agent._n_updates,
         "env_steps": agent.num_timesteps,

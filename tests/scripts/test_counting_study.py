@@ -77,7 +77,7 @@ def test_a_cell_has_every_figure_and_none_is_nan(tmp_path, slug):
     )
     assert len(found["alignment"]) >= 2
     assert "NaN" not in json.dumps(found)
-    kept = np.load(tmp_path / "drawings" / f"{slug}-seed0.npz")
+    kept = np.load(tmp_path / "drawings" / f"{slug}.npz")
     assert kept["observation"].shape == kept["reconstruction"].shape == (9, 64, 64, 3)
 
 
@@ -145,10 +145,10 @@ def test_results_that_are_missing_are_named(tmp_path, capsys):
 def test_the_page_is_rendered_from_results_alone(tmp_path, monkeypatch):
     """One short run stands for all: the page needs every row, target and weight."""
     found = measured(tmp_path, "reward")
-    kept = (tmp_path / "drawings" / "reward-seed0.npz").read_bytes()
+    kept = (tmp_path / "drawings" / "reward.npz").read_bytes()
     for entry in cells(1):
         (tmp_path / f"{entry['name']}-seed0.json").write_text(json.dumps({"cell": entry, "version": 1, **found}))
-        (tmp_path / "drawings" / f"{entry['name']}-seed0.npz").write_bytes(kept)
+        (tmp_path / "drawings" / f"{entry['name']}.npz").write_bytes(kept)
     command.main(["--render", "--out", str(tmp_path), "--page", str(tmp_path / "docs" / "counting.md")])
     page = (tmp_path / "docs" / "counting.md").read_text()
     assert f"{found['accuracy']:.3f}" in page
