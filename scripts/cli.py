@@ -11,10 +11,12 @@ from collections.abc import Sequence
 import gymnasium as gym
 
 from jepa_rl.agent import CheckpointError
+from jepa_rl.scripts.doctor import DoctorError
 from jepa_rl.scripts.grid import GridError
 from jepa_rl.scripts.run_folder import RunStoppedError
 
 COMMANDS = {
+    "doctor": "check an environment before training: jepa-rl doctor CartPole-v1",
     "train": "train an agent: jepa-rl train counting --out runs/first",
     "evaluate": "measure a trained agent on held-out seeds",
     "resume": "go on with a run that was stopped",
@@ -26,7 +28,7 @@ COMMANDS = {
 }
 EXPECTED_ERRORS = (
     *(ValueError, TypeError, OSError, ImportError, FloatingPointError),
-    *(CheckpointError, RunStoppedError, GridError, gym.error.Error),
+    *(CheckpointError, RunStoppedError, GridError, DoctorError, gym.error.Error),
 )
 
 
@@ -36,7 +38,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; 0 if it went well, 1 if cells of a grid failed, 2 for other errors, explained on stderr."""
+    """Run one command line; 0 if it went well, 1 if cells of a grid or checks failed, 2 otherwise; stderr says why."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0 if arguments else 2
@@ -53,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         if os.environ.get("JEPA_RL_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, GridError) else 2
+        return 1 if isinstance(error, GridError | DoctorError) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -112,7 +112,7 @@ def test_help_teaches(capsys):
         (["train", "counting", "--seed", "-1"], "--seed must be at least 0, got -1"),
         (["train", "counting", "--discount", "1.5"], "discount must be in (0, 1], got 1.5"),
         (["train", "default", "--env-id", "FrozenLake-v1", "--planner.horizon", "0"], "horizon must be at least 1"),
-        (["train", "default", "--env-id", "Blackjack-v1"], "observation space Tuple"),
+        (["train", "default", "--model.encoder.kind", "image"], "model.encoder.kind 'image' needs a Box"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["resume", "nowhere"], "nowhere is not a run folder"),
     ],
