@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -89,6 +90,16 @@ class TrainingConfig:
             _require(getattr(self, name) > 0, f"training.{name}", "positive", getattr(self, name))
         _require(self.starts >= 0, "training.starts", "at least 0 environment steps", self.starts)
         _require(self.weight_decay >= 0, "training.weight_decay", "at least 0", self.weight_decay)
+
+    def updates_by(self, timestep: int) -> int:
+        """How many updates are to have been taken after ``timestep`` environment steps."""
+        return math.floor(max(timestep - self.starts, 0) * self.updates_per_step)
+
+    def rate_share(self, progress_remaining: float) -> float:
+        """The share of the learning rate that is in force; ``progress_remaining`` falls from 1 to 0 during ``learn``."""
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (1 - progress_remaining)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -171,14 +170,14 @@ class JEPAAgent(BaseAlgorithm):
             while self.num_timesteps < total_timesteps:
                 # Training comes first, so that a checkpoint taken in on_step resumes exactly there.
                 self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-                self.train(self._updates_due())
+                self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
                 self._collect(callback)
-                if self._crossed(log_interval):
+                if self.crossed(log_interval):
                     self._dump_logs(callback)
                 self.wall_seconds = before + time.perf_counter() - began
                 if not callback.on_step():
                     break
-            self.train(self._updates_due())
+            self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
         finally:
             self.wall_seconds = before + time.perf_counter() - began
         callback.on_training_end()
@@ -196,30 +195,20 @@ class JEPAAgent(BaseAlgorithm):
             {"new_obs": step.observation, "rewards": step.reward, "dones": step.done, "infos": step.info}
         )
 
-    def _crossed(self, interval: int) -> bool:
+    def crossed(self, interval: int) -> bool:
+        """Whether the last step of all environments passed a multiple of ``interval`` environment steps."""
         return self.num_timesteps // interval > (self.num_timesteps - self.n_envs) // interval
-
-    def _updates_due(self) -> int:
-        training = self.config.training
-        owed = math.floor(max(self.steps_taken - training.starts, 0) * training.updates_per_step)
-        return max(owed - self._n_updates, 0)
 
     def train(self, updates: int) -> None:
         """Take ``updates`` gradient steps on batches from the replay."""
         training = self.config.training
         for _ in range(updates):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
-            losses = self.learner.update(batch.to(self.device), self._schedule())
+            losses = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
             self._n_updates += 1
             self._loss_count += 1
             for name, loss in losses.items():
                 self._loss_sums[name] = self._loss_sums.get(name, 0.0) + loss
-
-    def _schedule(self) -> float:
-        """The share of the learning rate that is in force."""
-        if self.config.training.schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (1 - self._current_progress_remaining)))
 
     def _dump_logs(self, callback: BaseCallback) -> None:
         assert self.ep_info_buffer is not None and self.ep_success_buffer is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -148,13 +147,13 @@ class JEPAAuxiliaryCallback(BaseCallback):
 
     def _train(self) -> None:
         training = self.training
-        due = math.floor(max(self.steps_seen - training.starts, 0) * training.updates_per_step) - self.updates
+        due = training.updates_by(self.steps_seen) - self.updates
         if due < 1 or not len(self.windows):
             return
         assert self.learner is not None
         sums: dict[str, float] = {}
         for _ in range(due):
-            losses = self.learner.update(self.sample(), self._schedule())
+            losses = self.learner.update(self.sample(), training.rate_share(self.model._current_progress_remaining))
             self.updates += 1
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + loss
@@ -166,11 +165,6 @@ class JEPAAuxiliaryCallback(BaseCallback):
         """The next batch, on the algorithm's device."""
         training = self.training
         return self.windows.sample(training.batch_size, training.transitions, self.streams.replay).to(self.model.device)
-
-    def _schedule(self) -> float:
-        if self.training.schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (1 - self.model._current_progress_remaining)))
 
 
 class SharedEncoderLearner(Learner):

@@ -67,7 +67,7 @@ class CheckpointEvery(BaseCallback):
     def _on_step(self) -> bool:
         agent = self.model
         assert isinstance(agent, JEPAAgent)
-        if agent.num_timesteps // self.interval > (agent.num_timesteps - agent.n_envs) // self.interval:
+        if agent.crossed(self.interval):
             self.save(agent)
         return True
 

@@ -229,27 +229,10 @@ def kmeans_classes(latent: np.ndarray, max_classes: int = 12, seed: int = 0) -> 
     return max(scores, key=lambda clusters: scores[clusters])
 
 
-def cluster_purity_over(partition: np.ndarray, latent: np.ndarray, count: np.ndarray, seed: int = 0) -> float:
-    """Accuracy of k-means as a classifier of merged counts: ``partition`` int[C] gives the class of each count.
-
-    As many clusters as classes, fitted on the first half of latents [N, D] without labels; each cluster stands for its most
-    frequent class in that half; the second half is classified.
-    """
-    label = partition[count]
-    half = len(latent) // 2
-    fit, test = _one_scale(latent[:half], latent[:half], latent[half:])
-    with _capped():
-        model = KMeans(len(np.unique(partition)), n_init=10, random_state=seed).fit(fit)
-    majority = {each: np.bincount(label[:half][model.labels_ == each]).argmax() for each in np.unique(model.labels_)}
-    told = np.array([majority[each] for each in model.predict(test)])
-    return float((told == label[half:]).mean())
-
-
 def _one_scale(fit: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """Like ``standardize``, rounding errors removed, but one scale for all dimensions: distances keep their proportions.
 
-    Dimensions of equal size would be as loud where there is little to hear: probes of latents that tell counts apart
-    without an error then read them from a thousand rows with a tenth of them wrong.
+    Dimensions made equally large would be equally loud, also those in which there is little but noise to hear.
     """
     std = fit.std(0, dtype=np.float64)
     return [part * (std / (std.max() or 1.0)) for part in standardize(fit, *others)]

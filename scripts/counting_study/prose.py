@@ -162,9 +162,8 @@ The bounds by depth, with mean errors, of seed 0 of the reward row, beside the s
 
 {bounds}
 
-With the largest errors every bound is empty: one image that is misread makes e_T as large as the distance between two
-counts. What remains true is the qualitative statement, at the level of counts: no pair is merged where both losses
-are small.
+With the largest errors every bound of this run is empty. What remains true is the qualitative statement, at the level
+of counts: no pair is merged where both losses are small.
 
 ## What the theorem does not explain
 

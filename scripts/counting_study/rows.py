@@ -19,8 +19,8 @@ SWEEP_SEEDS = 2  # at most, of the sweeps; the rows and the targets at the ends 
 FAR_TARGET = 0  # where the label tells least: every other distinction has to come through the dynamics
 
 # One setting for every row and target. Random actions: every row learns from the same images. No value and termination
-# heads, only L_dyn and one auxiliary: the planner looks as far ahead as the farthest target is. Smaller batches and more of
-# them than in the preset: at equal cost they bring counts that are far from the target apart sooner.
+# heads, only L_dyn and one auxiliary: the planner looks as far ahead as the farthest target is. Half
+# the preset's batch, and about twice its updates.
 SETTING = (
     *("--exploration.kind", "random"),
     *("--replay.capacity", "30000", "--replay.prioritised-fraction", "0.25"),
@@ -30,6 +30,8 @@ SETTING = (
 )
 PLAIN = ("--model.dynamics.no-scale-free",)
 DETACHED_REWARD = ("--model.reward.no-trains-encoder",)
+PLACEBO = (*DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target")  # the target follows
+SHUFFLED = (*PLACEBO, "shuffled_reward", "--model.placebo.likelihood", "bernoulli")
 Auxiliary = Literal["reward", "value", "placebo"]
 
 
@@ -68,7 +70,7 @@ ROWS = (
         slug="random-linear",
         name="random linear 256",
         about="256 fixed random linear functions of the pixels instead of the reward",
-        options=(*DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target", "random_linear"),
+        options=(*PLACEBO, "random_linear"),
         auxiliary="placebo",
         label="pixels",
     ),
@@ -76,7 +78,7 @@ ROWS = (
         slug="random-network",
         name="random network 256",
         about="256 outputs of a fixed random network instead of the reward",
-        options=(*DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target", "random_network"),
+        options=(*PLACEBO, "random_network"),
         auxiliary="placebo",
         label="pixels",
     ),
@@ -104,7 +106,7 @@ ROWS = (
         slug="constant",
         name="constant label",
         about="an auxiliary label that is 1 everywhere",
-        options=(*DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target", "constant"),
+        options=(*PLACEBO, "constant"),
         auxiliary="placebo",
         label="constant",
     ),
@@ -125,7 +127,7 @@ ROWS = (
         slug="plain-constant",
         name="constant label, plain L_dyn",
         about="the same loss with a label that is 1 everywhere",
-        options=(*PLAIN, *DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target", "constant"),
+        options=(*PLAIN, *PLACEBO, "constant"),
         auxiliary="placebo",
         label="constant",
     ),
@@ -133,12 +135,7 @@ ROWS = (
         slug="plain-shuffled",
         name="shuffled labels, plain L_dyn",
         about="the same loss with rewards dealt out anew",
-        options=(
-            *PLAIN,
-            *DETACHED_REWARD,
-            *("--model.placebo.weight", "1", "--model.placebo.target", "shuffled_reward"),
-            *("--model.placebo.likelihood", "bernoulli"),
-        ),
+        options=(*PLAIN, *SHUFFLED),
         auxiliary="placebo",
         label="constant",
     ),
@@ -153,11 +150,7 @@ ROWS = (
         slug="shuffled",
         name="shuffled reward labels",
         about="the rewards of each batch dealt out anew among its observations",
-        options=(
-            *DETACHED_REWARD,
-            *("--model.placebo.weight", "1", "--model.placebo.target", "shuffled_reward"),
-            *("--model.placebo.likelihood", "bernoulli"),
-        ),
+        options=SHUFFLED,
         auxiliary="placebo",
         label="constant",
     ),

@@ -10,7 +10,6 @@ from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.counting_study.factors import (
     FACTORS,
-    cluster_purity_over,
     counting_images,
     decoder_errors,
     kmeans_classes,
@@ -20,7 +19,6 @@ from jepa_rl.scripts.counting_study.ridge_decoder import image_statistics
 
 TRAIN, TEST = counting_images(CountingEnv, 600, seed=10), counting_images(CountingEnv, 600, seed=11)
 NOISE = np.random.default_rng(0).normal(size=(600, 128))
-MIRROR = np.abs(np.arange(9) - 4)
 
 
 def factor_vectors(images):
@@ -186,17 +184,3 @@ def test_collapsed_and_spread_out_latents_are_one_cluster():
     assert kmeans_classes(np.full((300, 16), 0.3, np.float32)) == 1
     assert kmeans_classes(collapsed(TEST)) == 1
     assert kmeans_classes(NOISE) == 1
-
-
-def test_purity_is_that_of_the_partition_that_the_clusters_follow():
-    mirrored = np.eye(5)[MIRROR[TEST.count]] + 0.01 * NOISE[:, :5]
-    assert cluster_purity_over(MIRROR, mirrored, TEST.count) == 1
-    # Each cluster of two counts is given to the more frequent one; 4 stands alone.
-    assert cluster_purity_over(np.arange(9), mirrored, TEST.count) < 0.8
-    assert cluster_purity_over(np.arange(9), one_hot(TEST), TEST.count) == 1
-
-
-def test_purity_of_collapsed_latents_is_the_share_of_one_class():
-    share = np.bincount(MIRROR[TEST.count[300:]], minlength=5) / 300
-    most = np.bincount(MIRROR[TEST.count[:300]]).argmax()
-    assert cluster_purity_over(MIRROR, collapsed(TEST), TEST.count) == pytest.approx(share[most])
