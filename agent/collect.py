@@ -11,10 +11,14 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import ExplorationConfig
+from jepa_rl.agent.novelty import VisitCounts
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
+
+Seek = Callable[[np.ndarray], np.ndarray]
+"""Maps packed observations [n, ...] to the actions [n] that promise most that is new."""
 
 Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans [n, H, ...]."""
@@ -48,6 +52,8 @@ class Collector:
         streams: RandomStreams,
         decide: Decide,
         horizon: int,
+        seek: Seek | None = None,
+        visits: VisitCounts | None = None,
     ) -> None:
         self.venv = venv
         self.replay = replay
@@ -56,6 +62,8 @@ class Collector:
         self._exploration = exploration
         self._streams = streams
         self._decide = decide
+        self._seek = seek
+        self.visits = visits  # where novelty is counted
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
@@ -64,6 +72,8 @@ class Collector:
         self.held_steps = 0
         self.episode = np.full(n_envs, -1, np.int64)  # number of the open episode, counted from the environment's seeding
         self.open_actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
+        self.seeking = np.zeros(n_envs, bool)  # whether the open episode seeks novelty
+        self.first_reward = -1  # environment steps after which a positive reward came first; -1 before
 
     def begin(self, observation: VecEnvObs) -> None:
         """Start from the n observations of a vector reset."""
@@ -73,12 +83,13 @@ class Collector:
         self.warm[:] = False
         self.episode += 1
         self.open_actions = [[] for _ in self.open_actions]
+        self._choose_episodes(np.ones(self.venv.num_envs, bool), 0)
 
     def step(self, timestep: int) -> VectorStep:
         """Act once in every environment, after ``timestep`` environment steps in total."""
         streams = self._streams.state()
         try:
-            explore, held = self._choose_random(timestep)
+            explore, held = self._choose_exploring(timestep)
             plan = self._choose_planned(~explore)
             action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, plan[:, 0])
             env_action = self._actions.to_env(action)
@@ -89,7 +100,7 @@ class Collector:
         except BaseException:
             self._streams.load_state(*streams)
             raise
-        self.observation = packed
+        before, self.observation = self.observation, packed
         self.plan, self.warm = plan, ~explore & ~done
         self.held_action, self.held_steps = held, self.held_steps + 1
         for env, taken in enumerate(env_action):
@@ -98,7 +109,33 @@ class Collector:
             else:
                 self.open_actions[env].append(taken)
         self.episode += done
+        if self.visits is not None:
+            self.visits.add(before, action)
+        if self.first_reward < 0 and (reward > 0).any():
+            self.first_reward = timestep + len(reward)
+        self._choose_episodes(done, timestep)
         return result
+
+    def explored_share(self, timestep: int) -> float:
+        """The share of random actions, or of novelty-seeking episodes, after ``timestep`` environment steps."""
+        if self._seek is None:
+            return self._exploration.epsilon(timestep)
+        return 1.0 if self.first_reward < 0 else self._exploration.epsilon(timestep - self.first_reward)
+
+    def _choose_episodes(self, begun: np.ndarray, timestep: int) -> None:
+        """Decide whether the episodes that have ``begun`` seek novelty."""
+        if self._seek is not None:
+            drawn = self._streams.exploration.random(len(begun)) < self.explored_share(timestep)
+            self.seeking = np.where(begun, drawn, self.seeking)
+
+    def _choose_exploring(self, timestep: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which environments explore, bool[n], and their actions [n, ...]."""
+        if self._seek is None:
+            return self._choose_random(timestep)
+        action = self.held_action.copy()
+        if self.seeking.any():
+            action[self.seeking] = self._seek(self.observation[self.seeking])
+        return self.seeking, action
 
     def _choose_random(self, timestep: int) -> tuple[np.ndarray, np.ndarray]:
         """Which environments act at random, bool[n], and with which actions [n, ...]."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import ModelConfig
 
-ExplorationKind = Literal["planner", "random"]
+ExplorationKind = Literal["planner", "random", "novelty"]
 Schedule = Literal["constant", "cosine"]
 
 
@@ -35,13 +35,16 @@ class ExplorationConfig:
     """How actions are chosen while collecting."""
 
     kind: ExplorationKind = "planner"
-    """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout."""
+    """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout; novelty: whole
+    episodes that seek what is new, all of them until something was rewarded (needs ``model.novelty``), the planner's own in
+    the others."""
     warmup: int = 1_000
-    """Environment steps with random actions only, before the planner takes over."""
+    """Environment steps with random actions only, before the planner takes over; with novelty, those after the first reward
+    in which every episode still seeks novelty."""
     epsilon_start: float = 1.0
-    """Share of random actions right after the warm-up."""
+    """Share of random actions, or of novelty-seeking episodes, right after the warm-up."""
     epsilon_end: float = 0.1
-    """Share of random actions at the end of the schedule and after."""
+    """That share at the end of the schedule and after."""
     epsilon_steps: int = 5_000
     """Environment steps over which that share falls linearly."""
     repeat: int = 1
@@ -55,7 +58,7 @@ class ExplorationConfig:
         _require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
 
     def epsilon(self, timestep: int) -> float:
-        """The share of random actions after ``timestep`` environment steps."""
+        """The share of random actions after ``timestep`` environment steps, counted from the first reward for novelty."""
         if self.kind == "random" or timestep < self.warmup:
             return 1.0
         progress = min((timestep - self.warmup) / self.epsilon_steps, 1.0)
@@ -119,6 +122,8 @@ class AgentConfig:
     def __post_init__(self) -> None:
         _require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
         _require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
+        if self.exploration.kind == "novelty":
+            _require(self.model.novelty.weight > 0, "model.novelty.weight", "positive to seek novelty", 0)
 
 
 Config = TypeVar("Config")

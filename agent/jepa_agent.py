@@ -21,6 +21,7 @@ from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.learner import Learner
+from jepa_rl.agent.novelty import VisitCounts
 from jepa_rl.agent.observations import ObservationAdapter, observation_spec
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
@@ -135,6 +136,8 @@ class JEPAAgent(BaseAlgorithm):
             streams=self.streams,
             decide=self._decide,
             horizon=self.config.planner.horizon,
+            seek=self._seek if self.config.exploration.kind == "novelty" else None,
+            visits=VisitCounts(self.action_adapter.counts[0]) if self.config.model.novelty.weight else None,
         )
 
     def set_planner(self, config: PlannerConfig) -> None:
@@ -204,6 +207,8 @@ class JEPAAgent(BaseAlgorithm):
         training = self.config.training
         for _ in range(updates):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
+            if self.collector.visits is not None:
+                batch = self.collector.visits.annotate(batch)
             losses = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
             self._n_updates += 1
             self._loss_count += 1
@@ -218,7 +223,7 @@ class JEPAAgent(BaseAlgorithm):
             self.logger.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
         if len(self.ep_success_buffer):
             self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
-        self.logger.record("rollout/random_share", self.config.exploration.epsilon(self.num_timesteps))
+        self.logger.record("rollout/explored_share", self.collector.explored_share(self.num_timesteps))
         for name, total in self._loss_sums.items():
             self.logger.record(f"train/{name}_loss", total / self._loss_count)
         self._loss_sums, self._loss_count = {}, 0
@@ -259,6 +264,15 @@ class JEPAAgent(BaseAlgorithm):
     def _decide(self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray) -> np.ndarray:
         plan = self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
         return plan.actions.cpu().numpy()
+
+    @torch.no_grad()
+    def _seek(self, observation: np.ndarray) -> np.ndarray:
+        assert self.collector.visits is not None
+        latent = self.model.encode(torch.as_tensor(observation, device=self.device))
+        untried = self.collector.visits.of(observation) == 0
+        worth = np.where(untried, 1.0, self.model.novelty(latent).cpu().numpy())
+        # Ties are the rule among untried actions.
+        return (worth + 1e-6 * self.streams.exploration.random(worth.shape)).argmax(1)
 
     def predict(  # the state is the previous plan
         self,

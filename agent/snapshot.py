@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "_loss_count", "wall_seconds", "_total_timesteps")
 
+COLLECTOR_ARRAYS = ("plan", "warm", "held_action", "episode", "seeking")
+
 
 def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     """Everything of ``agent`` but the parts to ``exclude``, of which there is one: "replay"."""
@@ -52,9 +54,12 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     arrays: dict[str, np.ndarray] = {}
     if agent.env is not None and agent._last_obs is not None and "replay" not in exclude:
         collector = agent.collector
-        state["collector"] = {"n_envs": agent.n_envs, "held_steps": collector.held_steps}
+        names = ("held_steps", "first_reward")
+        state["collector"] = {"n_envs": agent.n_envs} | {name: getattr(collector, name) for name in names}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
-        arrays |= {f"collector/{name}": getattr(collector, name) for name in ("plan", "warm", "held_action", "episode")}
+        arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
+        if collector.visits is not None:
+            arrays |= {f"visits/{name}": value for name, value in collector.visits.state().items()}
         arrays["collector/last_observation"] = collector.observation
         for env, actions in enumerate(collector.open_actions):
             arrays[f"collector/open_actions/{env}"] = np.array(actions)
@@ -121,8 +126,10 @@ def _restore_parameters(agent: JEPAAgent, tensors: dict[str, torch.Tensor]) -> N
 def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     agent.replay.load_state(_part(arrays, "replay"))
     collector = agent.collector
-    collector.held_steps = saved["held_steps"]
-    for name in ("plan", "warm", "held_action", "episode"):
+    collector.held_steps, collector.first_reward = saved["held_steps"], saved["first_reward"]
+    if collector.visits is not None:
+        collector.visits.load_state(_part(arrays, "visits"))
+    for name in COLLECTOR_ARRAYS:
         getattr(collector, name)[...] = arrays[f"collector/{name}"]
     assert agent.env is not None and agent.seed is not None
     if not all(agent.env.env_is_wrapped(SeededEpisodes)):

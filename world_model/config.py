@@ -9,7 +9,8 @@ EncoderKind = Literal["auto", "vector", "image", "grid"]
 Contrast = Literal["none", "max", "standard"]
 Precision = Literal["float32", "bfloat16"]
 Target = Literal["same", "stop", "ema"]
-Likelihood = Literal["gaussian", "bernoulli", "two_hot"]
+Likelihood = Literal["gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
+GridMixing = Literal["convolution", "bag"]
 RewardInput = Literal["observation", "transition"]
 PlaceboTarget = Literal["random_linear", "random_network", "constant", "shuffled_reward"]
 Labels = Literal["all", "acted"]
@@ -29,8 +30,11 @@ class EncoderConfig:
     contrast: Contrast = "none"
     """Per-image contrast normalisation: divide by the image's maximum (max), or subtract its mean and divide by its
     standard deviation (standard), so that a dim object counts as much as a bright one."""
+    mixing: GridMixing = "convolution"
+    """How the grid encoder joins cells: by convolutions over summed symbol embeddings, or each symbol of each cell adds a
+    vector of its own (bag), which is a one-hot perceptron's first layer: a third of the time, no translation invariance."""
     embedding: int = 32
-    """Width of the summed symbol embeddings of the grid encoder."""
+    """Width of the summed symbol embeddings of the convolutional grid encoder; the bag has that of ``hidden``."""
     vocabulary: int = 16
     """Symbols of the grid encoder run from 0 to vocabulary - 1 in each plane."""
     precision: Precision = "float32"
@@ -80,7 +84,8 @@ class RewardConfig(AuxiliaryConfig):
     input: RewardInput = "transition"
     """observation: the head reads the latent of the observation that paid (arXiv:2509.12249's p); transition: (z, a)."""
     likelihood: Likelihood = "gaussian"
-    """gaussian: squared error; bernoulli: cross-entropy of a reward in [0, 1]; two_hot: 101 bins of symlog(reward)."""
+    """gaussian: squared error; bernoulli: cross-entropy of a reward in [0, 1]; signed_bernoulli: the same for its positive
+    and its negative part, in [-1, 1], which begins near 0 as rare rewards do; two_hot: 101 bins of symlog(reward)."""
     labels: Labels = "all"
     """With input observation, which observations are labelled: all of them, or only those that an action was taken at
     (acted), which leaves out the last of each episode and with it most that paid."""
@@ -91,7 +96,7 @@ class ValueConfig(AuxiliaryConfig):
     """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of its head."""
 
     likelihood: Likelihood = "gaussian"
-    """As for the reward; bernoulli needs returns in [0, 1]."""
+    """As for the reward; bernoulli needs returns in [0, 1], signed_bernoulli in [-1, 1]."""
     trace: float = 1.0
     """lambda: 0 bootstraps after one step, 1 at the end of the training window."""
 
@@ -113,6 +118,22 @@ class PlaceboConfig(AuxiliaryConfig):
     """As for the reward; a random function needs gaussian."""
     size: int = 256
     """Number of outputs of a random function."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoveltyConfig:
+    """The value N(z, a) of exploring, which novelty-seeking episodes act on: what never was tried is worth 1.
+
+    It learns, on detached latents, the discounted mean of 1 / sqrt(how often that action was taken at that observation).
+    Needs a Discrete action space, and observations that come again exactly (symbols, pixels without noise).
+    """
+
+    weight: float = 0.0
+    """Weight of its loss; 0 switches it off."""
+    discount: float = 0.95
+    """Per environment step."""
+    hidden: int = 256
+    """Width of the head's hidden layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +161,7 @@ class ModelConfig:
     value: ValueConfig = field(default_factory=ValueConfig)
     termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
     placebo: PlaceboConfig = field(default_factory=PlaceboConfig)
+    novelty: NoveltyConfig = field(default_factory=NoveltyConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     imagined_heads: bool = True
     """Train the heads on the K-step imagined latents as well as on the encoded ones."""
@@ -150,6 +172,7 @@ class ModelConfig:
         _require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
         _require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
         _require(0 <= self.value.trace <= 1, "model.value.trace", "in [0, 1]", self.value.trace)
+        _require(0 <= self.novelty.discount < 1, "model.novelty.discount", "in [0, 1)", self.novelty.discount)
         _require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
         if self.placebo.target in ("random_linear", "random_network"):
             _require(self.placebo.likelihood == "gaussian", "model.placebo.likelihood", "gaussian", self.placebo.likelihood)
@@ -162,6 +185,7 @@ class ModelConfig:
             "value.weight": self.value.weight,
             "termination.weight": self.termination.weight,
             "placebo.weight": self.placebo.weight,
+            "novelty.weight": self.novelty.weight,
             "regularizer.variance": self.regularizer.variance,
             "regularizer.covariance": self.regularizer.covariance,
             "regularizer.sigreg": self.regularizer.sigreg,
@@ -172,7 +196,7 @@ class ModelConfig:
     @property
     def needs_ema(self) -> bool:
         """Whether training uses an EMA copy of the model."""
-        return self.dynamics.target == "ema" or self.value.weight > 0
+        return self.dynamics.target == "ema" or self.value.weight > 0 or self.novelty.weight > 0
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:

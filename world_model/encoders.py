@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepa_rl.world_model.config import Contrast
+from jepa_rl.world_model.config import Contrast, GridMixing
 from jepa_rl.world_model.heads import symlog
 
 TEXT_PADDING = 255  # a byte that UTF-8 never uses
@@ -124,12 +124,40 @@ class ImageEncoder(nn.Module):
 
 
 class GridEncoder(nn.Module):
-    """Grids of symbols, uint8 [N, H, W, planes], as MiniGrid's view: summed embeddings, convolutions, a linear layer."""
+    """Grids of symbols, uint8 [N, H, W, planes], as MiniGrid's view; see ``EncoderConfig.mixing`` for the two ways.
 
+    Raises ValueError for symbols beyond the vocabulary.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        vocabulary: int,
+        mixing: GridMixing,
+        embedding: int,
+        hidden: Sequence[int],
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.net = nn.Sequential(
+            _ConvolvedGrid(shape=shape, vocabulary=vocabulary, embedding=embedding, latent_dim=latent_dim)
+            if mixing == "convolution"
+            else _BagOfSymbols(shape=shape, vocabulary=vocabulary, hidden=hidden, latent_dim=latent_dim)
+        )
+
+    def forward(self, observation: Tensor) -> Tensor:
+        highest = int(observation.max())
+        if highest >= self.vocabulary:
+            raise ValueError(f"model.encoder.vocabulary is {self.vocabulary}, but the observation holds symbol {highest}")
+        return self.net(observation.long())
+
+
+class _ConvolvedGrid(nn.Module):
     def __init__(self, *, shape: Sequence[int], vocabulary: int, embedding: int, latent_dim: int) -> None:
         super().__init__()
         height, width, planes = shape
-        self.vocabulary = vocabulary
         self.symbols = nn.Embedding(planes * vocabulary, embedding)
         self.register_buffer("offset", torch.arange(planes) * vocabulary, persistent=False)
         self.offset: Tensor
@@ -142,11 +170,25 @@ class GridEncoder(nn.Module):
             nn.Linear(32 * height * width, latent_dim),
         )
 
-    def forward(self, observation: Tensor) -> Tensor:
-        highest = int(observation.max())
-        if highest >= self.vocabulary:
-            raise ValueError(f"model.encoder.vocabulary is {self.vocabulary}, but the observation holds symbol {highest}")
-        return self.net(self.symbols(observation.long() + self.offset).sum(-2).permute(0, 3, 1, 2))
+    def forward(self, symbol: Tensor) -> Tensor:
+        return self.net(self.symbols(symbol + self.offset).sum(-2).permute(0, 3, 1, 2))
+
+
+class _BagOfSymbols(nn.Module):
+    def __init__(self, *, shape: Sequence[int], vocabulary: int, hidden: Sequence[int], latent_dim: int) -> None:
+        super().__init__()
+        places = torch.Size(shape).numel()
+        first, *others = hidden
+        self.symbols = nn.EmbeddingBag(places * vocabulary, first, mode="sum")
+        nn.init.normal_(self.symbols.weight, std=places**-0.5)  # so that the sum over all places has variance 1
+        self.register_buffer("offset", torch.arange(places) * vocabulary, persistent=False)
+        self.offset: Tensor
+        self.net = nn.Sequential(
+            nn.LayerNorm(first), nn.SiLU(), VectorEncoder(size=first, hidden=others, latent_dim=latent_dim)
+        )
+
+    def forward(self, symbol: Tensor) -> Tensor:
+        return self.net(self.symbols(symbol.flatten(1) + self.offset))
 
 
 class TextEncoder(nn.Module):

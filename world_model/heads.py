@@ -13,11 +13,19 @@ from jepa_rl.world_model.config import Likelihood
 
 TWO_HOT_BINS = 101
 TWO_HOT_LIMIT = 10.0  # symlog units
+SIGNED_BIAS = -4.0  # of a signed_bernoulli head's outputs at first: both parts of a rare reward or a far return are near 0
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """One hidden layer; every head is of this form."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def begin_near_zero(head: nn.Sequential) -> None:
+    """Set the last bias of a signed_bernoulli head: from 0.5, bootstrapped values would fall by a discount at a time."""
+    last = head[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.constant_(last.bias, SIGNED_BIAS)
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -44,7 +52,7 @@ def two_hot(value: Tensor) -> Tensor:
 
 def outputs_of(likelihood: Likelihood) -> int:
     """How many network outputs describe one scalar."""
-    return TWO_HOT_BINS if likelihood == "two_hot" else 1
+    return {"two_hot": TWO_HOT_BINS, "signed_bernoulli": 2}.get(likelihood, 1)
 
 
 def expectation(logits: Tensor, likelihood: Likelihood) -> Tensor:
@@ -53,6 +61,9 @@ def expectation(logits: Tensor, likelihood: Likelihood) -> Tensor:
         return logits.squeeze(-1)
     if likelihood == "bernoulli":
         return logits.squeeze(-1).sigmoid()
+    if likelihood == "signed_bernoulli":
+        positive, negative = logits.sigmoid().unbind(-1)
+        return positive - negative
     bins = torch.linspace(-TWO_HOT_LIMIT, TWO_HOT_LIMIT, TWO_HOT_BINS, device=logits.device)
     return symexp(logits.softmax(-1) @ bins)
 
@@ -63,6 +74,9 @@ def negative_log_likelihood(logits: Tensor, target: Tensor, likelihood: Likeliho
         return (logits.squeeze(-1) - target).square()
     if likelihood == "bernoulli":
         return functional.binary_cross_entropy_with_logits(logits.squeeze(-1), target, reduction="none")
+    if likelihood == "signed_bernoulli":
+        parts = torch.stack([target, -target], dim=-1).clamp(min=0)
+        return functional.binary_cross_entropy_with_logits(logits, parts, reduction="none").sum(-1)
     return -(two_hot(target) * logits.log_softmax(-1)).sum(-1)
 
 
@@ -70,8 +84,9 @@ def loss_floor(target: Tensor, likelihood: Likelihood) -> Tensor:
     """The least ``negative_log_likelihood`` of each target, [...]: the entropy of a soft label, else 0."""
     if likelihood == "gaussian":
         return torch.zeros_like(target)
-    if likelihood == "bernoulli":
-        return -torch.xlogy(target, target) - torch.xlogy(1 - target, 1 - target)
+    if likelihood in ("bernoulli", "signed_bernoulli"):
+        share = target.abs()  # of the other part there is nothing to predict
+        return -torch.xlogy(share, share) - torch.xlogy(1 - share, 1 - share)
     share = two_hot(target)
     return -torch.xlogy(share, share).sum(-1)
 

@@ -19,7 +19,15 @@ from jepa_rl.world_model.encoders import (
     TextEncoder,
     VectorEncoder,
 )
-from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, RandomFunction, expectation, mlp, outputs_of
+from jepa_rl.world_model.heads import (
+    ActionValue,
+    CandidateActionValue,
+    RandomFunction,
+    begin_near_zero,
+    expectation,
+    mlp,
+    outputs_of,
+)
 
 MAX_LISTED_ACTIONS = 64
 SOBOL_CANDIDATES = 63  # beside the zero action
@@ -131,6 +139,12 @@ class WorldModel(nn.Module):
         assert isinstance(head, ActionValue | CandidateActionValue)
         return expectation(head.all(latent), self.value_likelihood).amax(1)
 
+    def novelty(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to the value of exploring with each action, [N, A] in [0, 1]."""
+        head = self.heads["novelty"]
+        assert isinstance(head, ActionValue)
+        return expectation(head.all(latent), "bernoulli")
+
 
 def build_world_model(
     config: ModelConfig,
@@ -185,7 +199,9 @@ def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
         return GridEncoder(
             shape=observation.shape,
             vocabulary=choice.vocabulary,
+            mixing=choice.mixing,
             embedding=choice.embedding,
+            hidden=choice.hidden,
             latent_dim=latent_dim,
         )
     if observation.kind == "onehot":
@@ -207,12 +223,22 @@ def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEnc
     if config.reward.weight:
         inputs = latent_dim + (actions.width if config.reward.input == "transition" else 0)
         heads["reward"] = mlp(inputs, config.reward.hidden, outputs_of(config.reward.likelihood))
+        if config.reward.likelihood == "signed_bernoulli":
+            begin_near_zero(heads["reward"])
     if config.value.weight:
-        heads["value"] = _value_head(config, actions)
+        heads["value"] = value = _value_head(config, actions)
+        if config.value.likelihood == "signed_bernoulli":
+            begin_near_zero(value.net)
     if config.termination.weight:
         heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
     if config.placebo.weight:
         heads |= _placebo_heads(config, observation)
+    if config.novelty.weight:
+        if len(actions.counts) != 1:
+            raise ValueError("model.novelty.weight needs a Discrete action space: it counts which actions were taken")
+        heads["novelty"] = ActionValue(
+            latent_dim=latent_dim, hidden=config.novelty.hidden, outputs=1, count=actions.counts[0]
+        )
     return heads
 
 
@@ -234,7 +260,7 @@ def _placebo_heads(config: ModelConfig, observation: ObservationSpec) -> dict[st
     return {"placebo": mlp(config.latent_dim, placebo.hidden, placebo.size), "placebo_target": function}
 
 
-def _value_head(config: ModelConfig, actions: ActionEncoder) -> nn.Module:
+def _value_head(config: ModelConfig, actions: ActionEncoder) -> ActionValue | CandidateActionValue:
     size = {"hidden": config.value.hidden, "outputs": outputs_of(config.value.likelihood)}
     if len(actions.counts) == 1:
         return ActionValue(latent_dim=config.latent_dim, count=actions.counts[0], **size)

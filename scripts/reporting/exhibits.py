@@ -58,7 +58,11 @@ def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = 
     pictures = [_learning_curve(name, logs, model, prefix) for name in shown if name in names]
     if not pictures:
         return None
-    alone = " (dotted: the share of random actions)" if len(logs) == 1 and "rollout/random_share" in names else ""
+    alone = (
+        " (dotted: the share of random actions, or of episodes that explore)"
+        if len(logs) == 1 and "rollout/explored_share" in names
+        else ""
+    )
     caption = (
         "Success and return are means over the last 100 episodes of collecting, in which random actions are mixed "
         f"in{alone}, so a trained agent stays below its evaluation. Both should rise and stay up. Losses and the one-step "
@@ -74,8 +78,8 @@ def _learning_curve(name: str, logs: Mapping[str, Log], model: ModelConfig, pref
     reference = 1.0 if name == "collapse/normalized_dynamics_loss" or unit.startswith("1 - R²") else None
     figure, axes = figures.curve(title, unit, lines, share=name == "rollout/success_rate", reference=reference)
     (first, *others) = logs.values()
-    if name == "rollout/success_rate" and not others and "rollout/random_share" in first:
-        axes.plot(*first["rollout/random_share"], color=GREY, linestyle=":", linewidth=1.4, label="random actions")
+    if name == "rollout/success_rate" and not others and "rollout/explored_share" in first:
+        axes.plot(*first["rollout/explored_share"], color=GREY, linestyle=":", linewidth=1.4, label="exploring")
         axes.lines[0].set_label("success")
         legend(axes)
     alt = f"{title} against environment steps" + (f", runs {', '.join(lines)}." if len(lines) > 1 else ".")

@@ -7,8 +7,10 @@ from jepa_rl.world_model.heads import (
     ActionValue,
     CandidateActionValue,
     RandomFunction,
+    begin_near_zero,
     expectation,
     loss_floor,
+    mlp,
     negative_log_likelihood,
     outputs_of,
     symexp,
@@ -57,6 +59,21 @@ def test_bernoulli_and_gaussian_losses_are_cross_entropy_and_squared_error():
     assert expectation(logits, "bernoulli").item() == pytest.approx(1 / (1 + math.exp(-2)))
 
 
+def test_the_signed_bernoulli_loss_treats_both_signs_as_events_of_their_own():
+    logits = torch.tensor([[0.0, -1.0]])
+    positive, negative = 0.5, 1 / (1 + math.e)
+    assert expectation(logits, "signed_bernoulli").item() == pytest.approx(positive - negative)
+    loss = negative_log_likelihood(logits, torch.tensor([-0.25]), "signed_bernoulli").item()
+    expected = -math.log(1 - positive) - 0.25 * math.log(negative) - 0.75 * math.log(1 - negative)
+    assert loss == pytest.approx(expected)
+
+
+def test_a_signed_bernoulli_head_begins_near_zero():
+    head = mlp(4, 8, 2)
+    begin_near_zero(head)
+    assert head[-1].bias.tolist() == [-4.0, -4.0]
+
+
 def test_action_value_picks_the_outputs_of_the_given_action():
     head = ActionValue(latent_dim=4, hidden=8, outputs=3, count=5)
     latent, action = torch.randn(6, 4), torch.tensor([0, 4, 2, 2, 1, 3])
@@ -84,7 +101,13 @@ def test_the_random_function_is_frozen_and_depends_on_the_observation(linear):
 
 @pytest.mark.parametrize(
     ("likelihood", "target", "floor"),
-    [("gaussian", 0.3, 0.0), ("bernoulli", 1.0, 0.0), ("bernoulli", 0.5, math.log(2)), ("two_hot", 1.0, 0.691)],
+    [
+        ("gaussian", 0.3, 0.0),
+        ("bernoulli", 1.0, 0.0),
+        ("bernoulli", 0.5, math.log(2)),
+        ("two_hot", 1.0, 0.691),
+        ("signed_bernoulli", -0.5, math.log(2)),
+    ],
 )
 def test_the_floor_of_a_loss_is_the_entropy_of_its_label(likelihood, target, floor):
     label = torch.tensor([target])
