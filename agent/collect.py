@@ -11,14 +11,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import ExplorationConfig
-from jepa_rl.agent.novelty import VisitCounts
+from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
-
-Seek = Callable[[np.ndarray], np.ndarray]
-"""Maps packed observations [n, ...] to the actions [n] that promise most that is new."""
 
 Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans [n, H, ...]."""
@@ -52,8 +49,7 @@ class Collector:
         streams: RandomStreams,
         decide: Decide,
         horizon: int,
-        seek: Seek | None = None,
-        visits: VisitCounts | None = None,
+        novelty: NoveltyTable | None = None,
     ) -> None:
         self.venv = venv
         self.replay = replay
@@ -62,8 +58,7 @@ class Collector:
         self._exploration = exploration
         self._streams = streams
         self._decide = decide
-        self._seek = seek
-        self.visits = visits  # where novelty is counted
+        self.novelty = novelty  # sought where it is given
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
@@ -109,8 +104,8 @@ class Collector:
             else:
                 self.open_actions[env].append(taken)
         self.episode += done
-        if self.visits is not None:
-            self.visits.add(before, action)
+        if self.novelty is not None:
+            self.novelty.add(before, action)
         if self.first_reward < 0 and (reward > 0).any():
             self.first_reward = timestep + len(reward)
         self._choose_episodes(done, timestep)
@@ -118,23 +113,25 @@ class Collector:
 
     def explored_share(self, timestep: int) -> float:
         """The share of random actions, or of novelty-seeking episodes, after ``timestep`` environment steps."""
-        if self._seek is None:
+        if self.novelty is None:
             return self._exploration.epsilon(timestep)
         return 1.0 if self.first_reward < 0 else self._exploration.epsilon(timestep - self.first_reward)
 
     def _choose_episodes(self, begun: np.ndarray, timestep: int) -> None:
         """Decide whether the episodes that have ``begun`` seek novelty."""
-        if self._seek is not None:
+        if self.novelty is not None:
             drawn = self._streams.exploration.random(len(begun)) < self.explored_share(timestep)
             self.seeking = np.where(begun, drawn, self.seeking)
 
     def _choose_exploring(self, timestep: int) -> tuple[np.ndarray, np.ndarray]:
         """Which environments explore, bool[n], and their actions [n, ...]."""
-        if self._seek is None:
+        if self.novelty is None:
             return self._choose_random(timestep)
         action = self.held_action.copy()
         if self.seeking.any():
-            action[self.seeking] = self._seek(self.observation[self.seeking])
+            worth = self.novelty.value(self.observation[self.seeking])
+            # Ties are the rule among actions that were never tried.
+            action[self.seeking] = (worth + 1e-6 * self._streams.exploration.random(worth.shape)).argmax(1)
         return self.seeking, action
 
     def _choose_random(self, timestep: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,8 +36,10 @@ class ExplorationConfig:
 
     kind: ExplorationKind = "planner"
     """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout; novelty: whole
-    episodes that seek what is new, all of them until something was rewarded (needs ``model.novelty``), the planner's own in
-    the others."""
+    episodes that seek what is new, all of them until something was rewarded, the planner's own in the others. It needs
+    Discrete actions, and observations that come again exactly, as symbols do."""
+    novelty_discount: float = 0.95
+    """novelty: per environment step."""
     warmup: int = 1_000
     """Environment steps with random actions only, before the planner takes over; with novelty, those after the first reward
     in which every episode still seeks novelty."""
@@ -54,6 +56,7 @@ class ExplorationConfig:
         _require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
         _require_share("exploration.epsilon_start", self.epsilon_start)
         _require_share("exploration.epsilon_end", self.epsilon_end)
+        _require(0 <= self.novelty_discount < 1, "exploration.novelty_discount", "in [0, 1)", self.novelty_discount)
         _require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
         _require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
 
@@ -122,8 +125,6 @@ class AgentConfig:
     def __post_init__(self) -> None:
         _require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
         _require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
-        if self.exploration.kind == "novelty":
-            _require(self.model.novelty.weight > 0, "model.novelty.weight", "positive to seek novelty", 0)
 
 
 Config = TypeVar("Config")

@@ -21,7 +21,7 @@ from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.learner import Learner
-from jepa_rl.agent.novelty import VisitCounts
+from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter, observation_spec
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
@@ -136,9 +136,19 @@ class JEPAAgent(BaseAlgorithm):
             streams=self.streams,
             decide=self._decide,
             horizon=self.config.planner.horizon,
-            seek=self._seek if self.config.exploration.kind == "novelty" else None,
-            visits=VisitCounts(self.action_adapter.counts[0]) if self.config.model.novelty.weight else None,
+            novelty=self._novelty_table(),
         )
+
+    def _novelty_table(self) -> NoveltyTable | None:
+        exploration = self.config.exploration
+        if exploration.kind != "novelty":
+            return None
+        if len(self.action_adapter.counts) != 1:
+            raise ValueError(
+                f"exploration.kind 'novelty' counts which actions were taken: it needs a Discrete action space, got "
+                f"{self.action_space}; choose 'planner' or 'random'"
+            )
+        return NoveltyTable(self.action_adapter.counts[0], exploration.novelty_discount)
 
     def set_planner(self, config: PlannerConfig) -> None:
         """Plan with other settings from now on."""
@@ -207,8 +217,8 @@ class JEPAAgent(BaseAlgorithm):
         training = self.config.training
         for _ in range(updates):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
-            if self.collector.visits is not None:
-                batch = self.collector.visits.annotate(batch)
+            if self.collector.novelty is not None:
+                self.collector.novelty.learn(batch)
             losses = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
             self._n_updates += 1
             self._loss_count += 1
@@ -264,15 +274,6 @@ class JEPAAgent(BaseAlgorithm):
     def _decide(self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray) -> np.ndarray:
         plan = self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
         return plan.actions.cpu().numpy()
-
-    @torch.no_grad()
-    def _seek(self, observation: np.ndarray) -> np.ndarray:
-        assert self.collector.visits is not None
-        latent = self.model.encode(torch.as_tensor(observation, device=self.device))
-        untried = self.collector.visits.of(observation) == 0
-        worth = np.where(untried, 1.0, self.model.novelty(latent).cpu().numpy())
-        # Ties are the rule among untried actions.
-        return (worth + 1e-6 * self.streams.exploration.random(worth.shape)).argmax(1)
 
     def predict(  # the state is the previous plan
         self,

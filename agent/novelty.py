@@ -1,71 +1,96 @@
-"""Counts of what was tried where: the bonus that novelty-seeking episodes maximise, and what is left to try."""
+"""What is worth exploring: exact counts of what was tried where, and the value of getting to what was not."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from jepa_rl.world_model.batch import Batch
+from jepa_rl.world_model import Batch
 
 Array = npt.NDArray[Any]
 DIGEST_BYTES = 16  # of an observation; two of 10^9 observations share theirs with probability 10^-21
+STEP_SIZE = 0.5  # of the table's updates
+FIRST_ROOM = 1024  # observations; more is taken as it fills
 
 
-class VisitCounts:
-    """How often each action of a Discrete space was taken at each observation, exactly.
+class NoveltyTable:
+    """The value N(o, a) in [0, 1] of exploring with the actions of a Discrete space, observation by observation.
+
+    It is the discounted mean of 1 / sqrt(how often the action was taken at the observation), by Q-learning on replayed
+    windows from N = 1, the most that it can be: what was never tried is worth most, and so is whatever leads there (the
+    optimism of R-max, Brafman and Tennenholtz 2002). A value that began lower would learn to go back to what is rare.
 
     Observations count as the same only where every byte is: it serves symbols, and pixels without noise. Where no
-    observation comes twice everything is always new, and the counts say nothing.
+    observation comes twice everything is always new, and the table says nothing.
     """
 
-    def __init__(self, n_actions: int) -> None:
-        self._index: dict[bytes, int] = {}
-        self._count = np.zeros((1024, n_actions), np.int32)
+    def __init__(self, n_actions: int, discount: float) -> None:
+        self._discount = discount
+        self._row: dict[bytes, int] = {}
+        self._count = np.zeros((FIRST_ROOM, n_actions), np.int32)
+        self._value = np.ones((FIRST_ROOM, n_actions), np.float32)
 
     def __len__(self) -> int:
         """Return the number of distinct observations at which an action was taken."""
-        return len(self._index)
+        return len(self._row)
 
     def add(self, observation: Array, action: Array) -> None:
         """Count the actions [N] taken at the observations [N, ...]."""
         for key, taken in zip(_digests(observation), action.tolist(), strict=True):
-            row = self._index.setdefault(key, len(self._index))
+            row = self._row.setdefault(key, len(self._row))
             if row == len(self._count):
                 self._count = np.concatenate([self._count, np.zeros_like(self._count)])
+                self._value = np.concatenate([self._value, np.ones_like(self._value)])
             self._count[row, taken] += 1
 
-    def of(self, observation: Array) -> Array:
+    def count(self, observation: Array) -> Array:
         """Return how often each action was taken at the observations [N, ...]: int32 [N, A]."""
-        row = np.array([self._index.get(key, -1) for key in _digests(observation)], np.int64)
+        row = self._rows(observation)
         return np.where((row >= 0)[:, None], self._count[row], 0)
 
-    def annotate(self, batch: Batch) -> Batch:
-        """Return the batch with its ``bonus``, 1 / sqrt(count) of every action taken, and what is ``untried``."""
+    def value(self, observation: Array) -> Array:
+        """Return N of every action at the observations [N, ...]: float32 [N, A]."""
+        row = self._rows(observation)
+        return np.where((row >= 0)[:, None], self._value[row], np.float32(1))
+
+    def learn(self, batch: Batch) -> None:
+        """Back up the windows of a batch, the last transition first. A time limit is not the end; a termination is."""
         windows, steps = batch.observation.shape[:2]
-        count = torch.from_numpy(self.of(batch.observation.flatten(0, 1).numpy())).unflatten(0, (windows, steps))
-        taken = count[:, :-1].gather(2, batch.action.unsqueeze(2)).squeeze(2)
-        return dataclasses.replace(batch, bonus=taken.clamp(min=1).float().rsqrt(), untried=(count == 0).any(2))
+        row = self._rows(batch.observation.flatten(0, 1).numpy()).reshape(windows, steps)
+        action, terminated, alive = batch.action.numpy(), batch.terminated.numpy(), batch.alive.numpy()
+        for t in reversed(range(steps - 1)):
+            # A transition that left the replay's window of counting would have no row; alive ones always have.
+            here, taken, then = row[alive[:, t], t], action[alive[:, t], t], row[alive[:, t], t + 1]
+            best = np.where(then >= 0, self._value[then].max(1), 1.0) * ~terminated[alive[:, t], t]
+            bonus = self._count[here, taken] ** -0.5
+            target = (1 - self._discount) * bonus + self._discount * best
+            self._value[here, taken] += STEP_SIZE * (target - self._value[here, taken])
 
     def state(self) -> dict[str, Array]:
         """Return what `load_state` needs."""
-        digests = np.frombuffer(b"".join(self._index), np.uint8).reshape(-1, DIGEST_BYTES)
-        return {"digest": digests, "count": self._count[: len(self)]}
+        digests = np.frombuffer(b"".join(self._row), np.uint8).reshape(-1, DIGEST_BYTES)
+        return {"digest": digests, "count": self._count[: len(self)], "value": self._value[: len(self)]}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Take over a `state`; ValueError where its shapes do not fit."""
-        digest, count = state["digest"], state["count"]
+        digest = state["digest"]
         expected = (len(digest), self._count.shape[1])
-        if digest.shape[1:] != (DIGEST_BYTES,) or count.shape != expected:
-            raise ValueError(f"visit counts must have shape {expected}, got {count.shape} for digests {digest.shape}")
-        self._index = {key.tobytes(): row for row, key in enumerate(np.ascontiguousarray(digest))}
-        self._count = np.zeros((max(1024, len(count)), expected[1]), np.int32)
-        self._count[: len(count)] = count
+        for name in ("count", "value"):
+            if state[name].shape != expected:
+                raise ValueError(f"the novelty table's {name} must have shape {expected}, got {state[name].shape}")
+        self._row = {key.tobytes(): row for row, key in enumerate(np.ascontiguousarray(digest))}
+        rows = max(FIRST_ROOM, len(digest))
+        self._count = np.zeros((rows, expected[1]), np.int32)
+        self._value = np.ones((rows, expected[1]), np.float32)
+        self._count[: len(digest)], self._value[: len(digest)] = state["count"], state["value"]
+
+    def _rows(self, observation: Array) -> Array:
+        """The rows of the observations [N, ...], -1 where no action was taken yet."""
+        return np.array([self._row.get(key, -1) for key in _digests(observation)], np.int64)
 
 
 def _digests(observation: Array) -> list[bytes]:

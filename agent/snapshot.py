@@ -58,8 +58,8 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         state["collector"] = {"n_envs": agent.n_envs} | {name: getattr(collector, name) for name in names}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
-        if collector.visits is not None:
-            arrays |= {f"visits/{name}": value for name, value in collector.visits.state().items()}
+        if collector.novelty is not None:
+            arrays |= {f"novelty/{name}": value for name, value in collector.novelty.state().items()}
         arrays["collector/last_observation"] = collector.observation
         for env, actions in enumerate(collector.open_actions):
             arrays[f"collector/open_actions/{env}"] = np.array(actions)
@@ -127,8 +127,8 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
     agent.replay.load_state(_part(arrays, "replay"))
     collector = agent.collector
     collector.held_steps, collector.first_reward = saved["held_steps"], saved["first_reward"]
-    if collector.visits is not None:
-        collector.visits.load_state(_part(arrays, "visits"))
+    if collector.novelty is not None:
+        collector.novelty.load_state(_part(arrays, "novelty"))
     for name in COLLECTOR_ARRAYS:
         getattr(collector, name)[...] = arrays[f"collector/{name}"]
     assert agent.env is not None and agent.seed is not None

@@ -28,8 +28,6 @@ class Batch:
     alive: Tensor  # [B, T] bool; False after the episode's last transition
     label: Tensor  # [B, T + 1] float32, environment units; 0 where not labelled
     labelled: Tensor  # [B, T + 1] bool
-    bonus: Tensor | None = None  # [B, T] float32 in [0, 1], of having taken the action: how new it was; where it is counted
-    untried: Tensor | None = None  # [B, T + 1] bool, whether some action was never taken at the observation; likewise
 
     def __post_init__(self) -> None:
         batch_size, transitions = self.alive.shape
@@ -40,13 +38,8 @@ class Batch:
             ("terminated", transitions),
             ("label", transitions + 1),
             ("labelled", transitions + 1),
-            ("bonus", transitions),
-            ("untried", transitions + 1),
         ):
-            entry = getattr(self, name)
-            if entry is None:
-                continue
-            shape = tuple(entry.shape[:2])
+            shape = tuple(getattr(self, name).shape[:2])
             if shape != (batch_size, steps):
                 raise ValueError(f"Batch.{name} must begin with shape {(batch_size, steps)}, got {shape}")
 
@@ -61,5 +54,4 @@ class Batch:
         return torch.cat([self.alive, torch.zeros_like(self.alive[:, :1])], dim=1)
 
     def to(self, device: torch.device) -> Batch:
-        entries = {name: getattr(self, name) for name in self.__slots__}
-        return Batch(**{name: entry.to(device) for name, entry in entries.items() if entry is not None})
+        return Batch(**{name: getattr(self, name).to(device) for name in self.__slots__})

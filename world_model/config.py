@@ -121,22 +121,6 @@ class PlaceboConfig(AuxiliaryConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoveltyConfig:
-    """The value N(z, a) of exploring, which novelty-seeking episodes act on: what never was tried is worth 1.
-
-    It learns, on detached latents, the discounted mean of 1 / sqrt(how often that action was taken at that observation).
-    Needs a Discrete action space, and observations that come again exactly (symbols, pixels without noise).
-    """
-
-    weight: float = 0.0
-    """Weight of its loss; 0 switches it off."""
-    discount: float = 0.95
-    """Per environment step."""
-    hidden: int = 256
-    """Width of the head's hidden layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RegularizerConfig:
     """Optional regularisers of the encoded latents; 0 switches one off."""
 
@@ -161,7 +145,6 @@ class ModelConfig:
     value: ValueConfig = field(default_factory=ValueConfig)
     termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
     placebo: PlaceboConfig = field(default_factory=PlaceboConfig)
-    novelty: NoveltyConfig = field(default_factory=NoveltyConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     imagined_heads: bool = True
     """Train the heads on the K-step imagined latents as well as on the encoded ones."""
@@ -172,7 +155,6 @@ class ModelConfig:
         _require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
         _require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
         _require(0 <= self.value.trace <= 1, "model.value.trace", "in [0, 1]", self.value.trace)
-        _require(0 <= self.novelty.discount < 1, "model.novelty.discount", "in [0, 1)", self.novelty.discount)
         _require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
         if self.placebo.target in ("random_linear", "random_network"):
             _require(self.placebo.likelihood == "gaussian", "model.placebo.likelihood", "gaussian", self.placebo.likelihood)
@@ -185,7 +167,6 @@ class ModelConfig:
             "value.weight": self.value.weight,
             "termination.weight": self.termination.weight,
             "placebo.weight": self.placebo.weight,
-            "novelty.weight": self.novelty.weight,
             "regularizer.variance": self.regularizer.variance,
             "regularizer.covariance": self.regularizer.covariance,
             "regularizer.sigreg": self.regularizer.sigreg,
@@ -196,7 +177,7 @@ class ModelConfig:
     @property
     def needs_ema(self) -> bool:
         """Whether training uses an EMA copy of the model."""
-        return self.dynamics.target == "ema" or self.value.weight > 0 or self.novelty.weight > 0
+        return self.dynamics.target == "ema" or self.value.weight > 0
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:

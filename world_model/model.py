@@ -139,12 +139,6 @@ class WorldModel(nn.Module):
         assert isinstance(head, ActionValue | CandidateActionValue)
         return expectation(head.all(latent), self.value_likelihood).amax(1)
 
-    def novelty(self, latent: Tensor) -> Tensor:
-        """Map latents [N, D] to the value of exploring with each action, [N, A] in [0, 1]."""
-        head = self.heads["novelty"]
-        assert isinstance(head, ActionValue)
-        return expectation(head.all(latent), "bernoulli")
-
 
 def build_world_model(
     config: ModelConfig,
@@ -233,12 +227,6 @@ def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEnc
         heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
     if config.placebo.weight:
         heads |= _placebo_heads(config, observation)
-    if config.novelty.weight:
-        if len(actions.counts) != 1:
-            raise ValueError("model.novelty.weight needs a Discrete action space: it counts which actions were taken")
-        heads["novelty"] = ActionValue(
-            latent_dim=latent_dim, hidden=config.novelty.hidden, outputs=1, count=actions.counts[0]
-        )
     return heads
 
 

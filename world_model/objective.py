@@ -27,7 +27,6 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
         "value": config.value.weight,
         "termination": config.termination.weight,
         "placebo": config.placebo.weight,
-        "novelty": config.novelty.weight,
         "variance": config.regularizer.variance,
         "covariance": config.regularizer.covariance,
         "sigreg": config.regularizer.sigreg,
@@ -87,8 +86,6 @@ def loss_terms(
             targets = _placebo_target(model, batch, config, generator)
         terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
 
-    if config.novelty.weight:
-        terms["novelty"] = _novelty_loss(model, ema, detached, batch, config.novelty.discount)
     terms |= _regularizer_terms(encoded[batch.valid], config, generator)
     for name, term in terms.items():
         if not torch.isfinite(term):
@@ -150,19 +147,6 @@ def _placebo_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCo
         return masked_mean((outputs - targets).square().mean(-1), batch.valid) / latent_variance(targets, batch.valid)
     loss = negative_log_likelihood(outputs, targets, config.placebo.likelihood)
     return masked_mean(loss, batch.valid & batch.labelled)
-
-
-def _novelty_loss(model: WorldModel, ema: WorldModel | None, latent: Tensor, batch: Batch, discount: float) -> Tensor:
-    """Cross-entropy of N(z, a) with its one-step target, for latents [B, T + 1, D]."""
-    assert ema is not None and batch.bonus is not None and batch.untried is not None
-    with torch.no_grad():
-        best = ema.novelty(latent[:, 1:].flatten(0, 1)).amax(1).unflatten(0, batch.alive.shape)
-        # Optimism where something is left to try is what makes it plan towards there, and not only return to the rare.
-        following = torch.where(batch.untried[:, 1:], 1.0, best) * ~batch.terminated
-        target = (1 - discount) * batch.bonus + discount * following
-    logits = model.heads["novelty"](latent[:, :-1].flatten(0, 1), batch.action.flatten(0, 1))
-    loss = negative_log_likelihood(logits, target.flatten(), "bernoulli")
-    return masked_mean(loss, batch.alive.flatten())
 
 
 @torch.no_grad()

@@ -1,24 +1,21 @@
 """Counting what was tried, seeking what was not, and going on exactly after a stop."""
 
-import dataclasses
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from jepa_rl.agent import AgentConfig, ExplorationConfig, JEPAAgent, ReplayConfig, TrainingConfig
-from jepa_rl.agent.novelty import VisitCounts
+from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.envs.make import make_env
 from jepa_rl.planners import PlannerConfig
-from jepa_rl.world_model import Batch, EncoderConfig, ModelConfig, NoveltyConfig
+from jepa_rl.world_model import Batch, EncoderConfig, ModelConfig
 
 CONFIG = AgentConfig(
     n_envs=2,
     model=ModelConfig(
         latent_dim=16,
         encoder=EncoderConfig(kind="grid", mixing="bag", hidden=(16,)),
-        novelty=NoveltyConfig(weight=1.0, hidden=16),
     ),
     planner=PlannerConfig(horizon=1),
     replay=ReplayConfig(capacity=2_000),
@@ -35,59 +32,104 @@ def views(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.uint8)[:, None, None] * np.ones((3, 3), np.uint8)
 
 
-def test_counts_are_per_observation_and_action():
-    visits = VisitCounts(3)
-    visits.add(views(1, 2, 1), np.array([0, 2, 0]))
-    assert visits.of(views(1, 2, 9)).tolist() == [[2, 0, 0], [0, 0, 1], [0, 0, 0]]
-    assert len(visits) == 2
-
-
-def test_counts_grow_beyond_their_first_room():
-    visits = VisitCounts(2)
-    many = np.arange(3_000, dtype=np.int64)[:, None]
-    visits.add(many, many[:, 0] % 2)
-    assert len(visits) == 3_000
-    assert visits.of(many[-2:]).tolist() == [[1, 0], [0, 1]]
-
-
-def test_counts_go_on_after_a_stop():
-    visits, restored = VisitCounts(2), VisitCounts(2)
-    visits.add(views(1, 2), np.array([0, 1]))
-    restored.load_state(visits.state())
-    for each in (visits, restored):
-        each.add(views(2, 3), np.array([1, 0]))
-    assert restored.of(views(1, 2, 3)).tolist() == visits.of(views(1, 2, 3)).tolist() == [[1, 0], [0, 2], [1, 0]]
-    with pytest.raises(ValueError, match="visit counts must have shape"):
-        restored.load_state(visits.state() | {"count": np.zeros((3, 5), np.int32)})
-
-
-def test_the_bonus_of_a_batch_is_that_of_the_action_taken_and_untried_looks_at_every_action():
-    visits = VisitCounts(2)
-    visits.add(views(1, 1, 1, 1, 1, 2), np.array([0, 0, 0, 0, 1, 1]))
-    window = torch.from_numpy(np.stack([views(1, 2)]))
-    ones = torch.ones(1, 1, dtype=torch.bool)
-    batch = Batch(
-        observation=window,
-        action=torch.zeros(1, 1, dtype=torch.int64),
-        reward=torch.zeros(1, 1),
-        terminated=~ones,
-        alive=ones,
-        label=torch.zeros(1, 2),
-        labelled=torch.zeros(1, 2, dtype=torch.bool),
+def window(*numbers: int, actions: list[int], terminated: bool = False, alive: int | None = None) -> Batch:
+    """One window of the given views; the last transition may terminate, those from ``alive`` on are not alive."""
+    steps = len(actions)
+    ends = torch.zeros(1, steps, dtype=torch.bool)
+    ends[0, -1] = terminated
+    return Batch(
+        observation=torch.from_numpy(views(*numbers))[None],
+        action=torch.tensor([actions]),
+        reward=torch.zeros(1, steps),
+        terminated=ends,
+        alive=torch.arange(steps)[None] < (steps if alive is None else alive),
+        label=torch.zeros(1, steps + 1),
+        labelled=torch.zeros(1, steps + 1, dtype=torch.bool),
     )
-    annotated = visits.annotate(batch)
-    assert annotated.bonus.tolist() == [[0.5]]
-    assert annotated.untried.tolist() == [[False, True]]
 
 
-def test_novelty_seeking_tries_every_action_before_it_repeats_one():
-    agent = JEPAAgent(dataclasses.replace(CONFIG, n_envs=1), empty_room, seed=0, device="cpu")
-    agent.learn(150)
-    count = agent.collector.visits.of(agent.replay.state()["observation"][:140])
-    # Until a reward comes every episode seeks; no action is repeated where another was never tried.
-    assert agent.collector.first_reward < 0 or agent.collector.first_reward > 20
-    untried = (count == 0).any(axis=1)
-    assert (count[untried].max(axis=1) <= 1).mean() > 0.9  # ties between rows seen in both kinds of episode aside
+def test_counts_are_per_observation_and_action():
+    table = NoveltyTable(3, 0.9)
+    table.add(views(1, 2, 1), np.array([0, 2, 0]))
+    assert table.count(views(1, 2, 9)).tolist() == [[2, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert len(table) == 2
+
+
+def test_the_table_grows_beyond_its_first_room():
+    table = NoveltyTable(2, 0.9)
+    many = np.arange(3_000, dtype=np.int64)[:, None]
+    table.add(many, many[:, 0] % 2)
+    assert len(table) == 3_000
+    assert table.count(many[-2:]).tolist() == [[1, 0], [0, 1]]
+    assert table.value(many[-2:]).tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_backup_mixes_in_the_bonus_and_the_best_that_follows():
+    table = NoveltyTable(2, 0.5)
+    table.add(views(1, 1, 1, 1), np.zeros(4, np.int64))
+    # Nothing was ever tried at view 2, so it is worth 1: target 0.5 / sqrt(4) + 0.5; half of the way from 1 to there.
+    table.learn(window(1, 2, actions=[0]))
+    assert table.value(views(1)).tolist() == [[0.875, 1.0]]
+
+
+def test_nothing_follows_a_termination_and_nothing_after_the_end_is_learned():
+    table = NoveltyTable(1, 0.5)
+    table.add(views(1, 2), np.zeros(2, np.int64))
+    table.learn(window(1, 2, actions=[0], terminated=True))
+    assert table.value(views(1)).tolist() == [[0.75]]  # target 0.5 / sqrt(1)
+    table.learn(window(1, 2, 2, actions=[0, 0], alive=1))
+    assert table.value(views(2)).tolist() == [[1.0]]
+
+
+def test_a_window_is_backed_up_from_its_end():
+    table = NoveltyTable(1, 0.5)
+    table.add(views(*[1] * 4, *[2] * 4), np.zeros(8, np.int64))
+    table.learn(window(1, 2, 3, actions=[0, 0], terminated=True))
+    last = 1 + 0.5 * (0.5 * 0.5 - 1)
+    assert table.value(views(2)).tolist() == [[last]]
+    assert table.value(views(1)).tolist() == [[1 + 0.5 * (0.25 + 0.5 * last - 1)]]
+
+
+def test_the_table_goes_on_after_a_stop():
+    table, restored = NoveltyTable(2, 0.9), NoveltyTable(2, 0.9)
+    table.add(views(1, 2), np.array([0, 1]))
+    table.learn(window(1, 2, actions=[0]))
+    restored.load_state(table.state())
+    for each in (table, restored):
+        each.add(views(2, 3), np.array([1, 0]))
+        each.learn(window(2, 3, actions=[1]))
+    assert restored.count(views(1, 2, 3)).tolist() == table.count(views(1, 2, 3)).tolist() == [[1, 0], [0, 2], [1, 0]]
+    assert restored.value(views(1, 2, 3)).tolist() == table.value(views(1, 2, 3)).tolist()
+    with pytest.raises(ValueError, match="count must have shape"):
+        restored.load_state(table.state() | {"count": np.zeros((3, 5), np.int32)})
+
+
+def test_optimism_leads_along_a_corridor_to_the_end_that_was_never_seen():
+    length, right = 12, 1
+    table, place, path = NoveltyTable(2, 0.95), 0, []
+    rng = np.random.default_rng(0)
+    for _ in range(200):  # a random walk needs 12 * 13 = 156 steps in the mean
+        action = int((table.value(views(place)) + 1e-6 * rng.random((1, 2))).argmax())
+        following = min(place + 1, length) if action == right else max(place - 1, 0)
+        table.add(views(place), np.array([action]))
+        path.append((place, action, following))
+        for index in rng.integers(len(path), size=20):
+            here, taken, then = path[index]
+            table.learn(window(here, then, actions=[taken]))
+        place = following
+        if place == length:
+            break
+    assert place == length
+
+
+def test_episodes_seek_novelty_until_a_reward_came_and_then_in_the_scheduled_share():
+    agent = JEPAAgent(CONFIG, empty_room, seed=0, device="cpu")
+    seeking = []
+    agent.learn(600, callback=lambda local, _: seeking.append(agent.collector.seeking.copy()) or True)
+    first = agent.collector.first_reward
+    assert 0 < first < 400
+    assert np.array(seeking)[: first // 2].all()
+    assert not np.array(seeking)[first // 2 + 20 :].all()
 
 
 def test_the_share_of_seeking_episodes_is_counted_from_the_first_reward():
@@ -106,14 +148,11 @@ def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(tmp_path):
     resumed = JEPAAgent.load(tmp_path / "half", empty_room, device="cpu").learn(120, reset_num_timesteps=False)
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
-    for name, value in straight.collector.visits.state().items():
-        assert np.array_equal(value, resumed.collector.visits.state()[name])
+    for name, value in straight.collector.novelty.state().items():
+        assert np.array_equal(value, resumed.collector.novelty.state()[name]), name
     assert straight.collector.first_reward == resumed.collector.first_reward
 
 
-def test_novelty_needs_its_head_and_discrete_actions():
-    with pytest.raises(ValueError, match=r"model\.novelty\.weight must be positive"):
-        AgentConfig(exploration=ExplorationConfig(kind="novelty"))
-    model = ModelConfig(novelty=NoveltyConfig(weight=1.0))
-    with pytest.raises(ValueError, match="needs a Discrete action space"):
-        JEPAAgent(AgentConfig(model=model), "Pendulum-v1", seed=0)
+def test_novelty_needs_discrete_actions():
+    with pytest.raises(ValueError, match="it needs a Discrete action space, got Box"):
+        JEPAAgent(AgentConfig(exploration=ExplorationConfig(kind="novelty")), "Pendulum-v1", seed=0)

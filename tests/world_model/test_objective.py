@@ -9,7 +9,6 @@ from jepa_rl.world_model import (
     Batch,
     DynamicsConfig,
     ModelConfig,
-    NoveltyConfig,
     ObservationSpec,
     PlaceboConfig,
     RegularizerConfig,
@@ -41,7 +40,7 @@ TASKS = {
 def a_batch(size=16, transitions=3) -> Batch:
     generator = torch.Generator().manual_seed(0)
     terminated = torch.zeros(size, transitions, dtype=torch.bool)
-    terminated[::4, 1:2] = True
+    terminated[::4, 1] = True
     alive = torch.ones(size, transitions, dtype=torch.bool)
     alive[::4, 2:] = False
     label = torch.randn(size, transitions + 1, generator=generator)
@@ -53,8 +52,6 @@ def a_batch(size=16, transitions=3) -> Batch:
         alive=alive,
         label=label,
         labelled=torch.cat([torch.zeros(size, 1, dtype=torch.bool), alive], dim=1),
-        bonus=torch.rand(size, transitions, generator=generator),
-        untried=torch.rand(size, transitions + 1, generator=generator) < 0.3,
     )
 
 
@@ -273,26 +270,3 @@ def test_the_loss_of_a_random_function_does_not_depend_on_its_scale():
     model.heads["placebo_target"].scale *= 7
     assert terms_of(config, model=model)[1]["placebo"].item() == pytest.approx(before, rel=1e-5)
     assert before == pytest.approx(1.0, abs=0.1)  # a prediction of 0 knows nothing, and the targets are centred
-
-
-def test_the_value_of_exploring_is_the_bonus_and_what_is_untried_next_but_nothing_after_the_end():
-    config = dataclasses.replace(OFF, novelty=NoveltyConfig(weight=1.0, discount=0.5))
-    batch = a_batch(size=3, transitions=1)
-    batch = dataclasses.replace(
-        batch,
-        terminated=torch.tensor([[False], [False], [True]]),
-        bonus=torch.tensor([[0.2], [0.2], [0.2]]),
-        untried=torch.tensor([[False, True], [False, False], [True, True]]),
-    )
-    model, ema = make(config)
-    with torch.no_grad():  # the copy finds nothing worth exploring, the model is undecided
-        for net, bias in ((model, 0.0), (ema, -1000.0)):
-            net.heads["novelty"].net[-1].weight.zero_()
-            net.heads["novelty"].net[-1].bias.fill_(bias)
-    # The cross-entropy at 0.5 is log 2 whatever the target, so its gradient tells the targets: 0.5 - target each.
-    terms = loss_terms(model, ema, batch, config, discount=0.9, generator=torch.Generator())
-    terms["novelty"].backward()
-    gradient = model.heads["novelty"].net[-1].bias.grad.sum().item()
-    expected = [0.5 * 0.2 + 0.5 * 1.0, 0.5 * 0.2, 0.5 * 0.2]
-    assert gradient == pytest.approx(sum(0.5 - target for target in expected) / 3, abs=1e-6)
-    assert not trains(model.encoder)
