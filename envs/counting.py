@@ -121,7 +121,7 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self.count is None:
             raise gym.error.ResetNeeded("call reset() before step()")
-        auxiliary = self._reward(self.count)
+        auxiliary = self.reward_of(self.count)
         change = self._change(action)
         self.count = min(max(self.count + change, 0), self.max_objects)
         self.steps += 1
@@ -129,7 +129,7 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
             self.frame = self._draw()
         terminated = self.terminate_on_success and self.count == self.target
         truncated = self.steps >= self.episode_length and not terminated
-        return self.frame.copy(), self._reward(self.count), terminated, truncated, self._info() | {"auxiliary": auxiliary}
+        return self.frame.copy(), self.reward_of(self.count), terminated, truncated, self._info() | {"auxiliary": auxiliary}
 
     def render(self) -> np.ndarray | None:
         """The current frame, uint8[64, 64, 3]; draws nothing at random."""
@@ -145,7 +145,8 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
             raise ValueError(f"an action of {self.action_mode!r} must be an integer in {self.action_space}, got {action!r}")
         return 2 * int(action) - 1 if self.action_mode == "discrete2" else int(action) - 1
 
-    def _reward(self, count: int) -> float:
+    def reward_of(self, count: int) -> float:
+        """What reaching ``count`` pays: the label p(o) of an image of so many objects."""
         if self.reward_mode == "sparse":
             return float(count == self.target)
         return 1.0 - abs(count - self.target) / self.max_objects

@@ -11,6 +11,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
+from jepa_rl.envs.distractors import distracted, is_distraction
+
 MINIGRID_PREFIXES = ("MiniGrid-", "BabyAI-")
 
 
@@ -19,7 +21,8 @@ def make_env(
 ) -> gym.Env[Any, Any]:
     """Build the environment ``env_id`` (also as "module:id"), passing ``kwargs`` to its constructor.
 
-    MiniGrid and BabyAI ids get ``SymbolicView``, or ``PixelView`` where ``pixels`` is set.
+    MiniGrid and BabyAI ids get ``SymbolicView``, or ``PixelView`` where ``pixels`` is set. Every environment also takes
+    ``distractor``, ``bit`` and what belongs to them, for the wrappers in distractors.py.
 
     Raises ValueError for an unknown id (naming near ones), for a keyword that the constructor does not take (naming those
     that it takes), and for ``pixels`` elsewhere; what the constructor itself raises passes through.
@@ -29,7 +32,9 @@ def make_env(
     is_minigrid = spec.id.startswith(MINIGRID_PREFIXES)
     if pixels and not is_minigrid:
         raise ValueError(f"pixels=True chooses the view of a MiniGrid environment; {env_id!r} has one observation only")
-    _check_keywords(spec, kwargs)
+    taken = _taken_keywords(spec)
+    wrapping = {name: kwargs.pop(name) for name in list(kwargs) if is_distraction(name) and name not in (taken or ())}
+    _check_keywords(spec, kwargs, taken)
     if render_mode is not None:  # not every constructor takes one
         kwargs["render_mode"] = render_mode
     try:
@@ -39,11 +44,11 @@ def make_env(
         if "multiple values for keyword argument" not in str(error):
             raise
         raise ValueError(f"{env_id!r} sets one of {', '.join(kwargs)} itself: {error}") from error
-    if not is_minigrid:
-        return env
-    from jepa_rl.envs.minigrid import PixelView, SymbolicView  # imports pygame, which other environments do not need
+    if is_minigrid:
+        from jepa_rl.envs.minigrid import PixelView, SymbolicView  # imports pygame, which other environments do not need
 
-    return PixelView(env) if pixels else SymbolicView(env)
+        env = PixelView(env) if pixels else SymbolicView(env)
+    return distracted(env, wrapping)
 
 
 def _spec(env_id: str) -> EnvSpec:
@@ -60,11 +65,15 @@ def _spec(env_id: str) -> EnvSpec:
     return gym.registry[name]
 
 
-def _check_keywords(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
+def _taken_keywords(spec: EnvSpec) -> set[str] | None:
+    """Names of the keywords that the environment's constructor takes; None if it takes any."""
     creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
     if creator is None:
         raise ValueError(f"{spec.id!r} is registered without an entry point")
-    taken = _keywords(creator)
+    return _keywords(creator)
+
+
+def _check_keywords(spec: EnvSpec, kwargs: dict[str, Any], taken: set[str] | None) -> None:
     unknown = [] if taken is None else [name for name in kwargs if name not in taken]
     if taken is not None and unknown:
         raise ValueError(f"{spec.id!r} does not take {', '.join(unknown)}; it takes {', '.join(sorted(taken)) or 'none'}")

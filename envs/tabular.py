@@ -56,6 +56,8 @@ def counting_table(env: gym.Env[Any, Any]) -> Table:
     given = env.unwrapped
     if not isinstance(given, CountingEnv):
         raise TypeError(f"counting_table needs a CountingEnv, got {env}")
+    if env.has_wrapper_attr("bit"):
+        raise TypeError(f"counting_table knows counts only, but the bit of {env} is a part of the state")
     simulator = CountingEnv(
         target=given.target,
         max_objects=given.max_objects,

@@ -71,14 +71,14 @@ def counting_images(factory: Callable[[], gym.Env[Any, Any]], number: int, seed:
     rows = []
     for index in range(number):
         observation, info = env.reset(seed=seed if index == 0 else None)
-        place = _mean_position(observation)
+        place = mean_position(observation)
         rows.append((observation, info["count"], SHAPES.index(plain.shape), plain.color / 255, place))
     env.close()
     observation, count, shape, color, position = (np.stack(column) for column in zip(*rows, strict=True))
     return FactoredImages(observation=observation, count=count, shape=shape, color=color, position=position)
 
 
-def _mean_position(image: np.ndarray) -> np.ndarray:
+def mean_position(image: np.ndarray) -> np.ndarray:
     """Of the covered pixels, as (x, y); the centre where nothing is covered."""
     y, x = np.nonzero(image.any(-1))
     return np.array([x.mean(), y.mean()]) / (IMAGE_SIZE - 1) if len(x) else np.full(2, 0.5)
