@@ -126,6 +126,7 @@ class JEPAAgent(BaseAlgorithm):
             action_shape=self.action_adapter.shape,
             action_dtype=self.action_adapter.dtype,
             prioritised_fraction=self.config.replay.prioritised_fraction,
+            discount=self.config.discount,
         )
         self.collector = Collector(
             venv=env,

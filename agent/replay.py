@@ -32,6 +32,7 @@ class SequenceReplay:
         action_shape, action_dtype: of one action, as in ``Batch``.
         prioritised_fraction: share of each batch, in expectation where it is no whole number, whose windows contain a
             rewarded (non-zero) transition; the rest is uniform, and all of it while nothing rewarded is stored.
+        discount: per step, of the ``outcome`` of transitions.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class SequenceReplay:
         action_shape: tuple[int, ...],
         action_dtype: npt.DTypeLike,
         prioritised_fraction: float = 0.0,
+        discount: float = 1.0,
     ) -> None:
         if n_envs < 1:
             raise ValueError(f"n_envs must be at least 1, got {n_envs}")
@@ -56,6 +58,7 @@ class SequenceReplay:
         self._ring = capacity // n_envs
         self._rows = self._ring * n_envs
         self._prioritised_fraction = prioritised_fraction
+        self._discount = discount
         self._layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
             "observation": (tuple(observation_shape), np.dtype(observation_dtype)),
             "action": (tuple(action_shape), np.dtype(action_dtype)),
@@ -64,6 +67,7 @@ class SequenceReplay:
             "has_action": ((), np.dtype(np.bool_)),
             "label": ((), np.dtype(np.float32)),
             "labelled": ((), np.dtype(np.bool_)),
+            "outcome": ((), np.dtype(np.float32)),
         }
         self._clear()
 
@@ -131,6 +135,9 @@ class SequenceReplay:
         column["label"][row[given]] = label
         column["labelled"][row[given]] = True
         column["has_action"][row] = True
+        column["outcome"][row] = -np.inf
+        for env_ended in np.flatnonzero(terminated):
+            self._settle(row[env_ended])
         self._starts.push(env, row)
         rewarded = np.flatnonzero(reward)
         self._rewarded.push(rewarded, row[rewarded])
@@ -208,6 +215,16 @@ class SequenceReplay:
         column["labelled"][row] = reward is not None
         self._written[env] += 1
 
+    def _settle(self, last: int) -> None:
+        """Write the discounted return to go of every stored transition of the episode that terminates with row ``last``."""
+        column, row, total = self._column, last, 0.0
+        for _ in range(self._ring):
+            total = column["reward"][row] + self._discount * total
+            column["outcome"][row] = total
+            row = (row - self._n_envs) % self._rows
+            if not column["has_action"][row]:
+                break
+
     def _start_before(self, row: Array, transitions: int, rng: np.random.Generator) -> Array:
         """Step back from each row to one of the starts, its own included, from which a window still contains it."""
         earlier = (row[:, None] - self._n_envs * np.arange(transitions)) % self._rows
@@ -223,7 +240,7 @@ class SequenceReplay:
         np.cumsum(alive, axis=1, out=taken[:, 1:])
         row = (start[:, None] + self._n_envs * taken) % self._rows
         fields = {name: column[name].take(row, axis=0) for name in ("observation", "label", "labelled")}
-        for name in ("action", "reward", "terminated"):
+        for name in ("action", "reward", "terminated", "outcome"):
             fields[name] = column[name].take(row[:, :-1], axis=0)
             fields[name][~alive] = 0
         return Batch(alive=torch.from_numpy(alive), **{name: torch.from_numpy(field) for name, field in fields.items()})

@@ -28,6 +28,9 @@ class Batch:
     alive: Tensor  # [B, T] bool; False after the episode's last transition
     label: Tensor  # [B, T + 1] float32, environment units; 0 where not labelled
     labelled: Tensor  # [B, T + 1] bool
+    outcome: (
+        Tensor  # [B, T] float32, discounted return from the transition to the episode's termination; -inf where unknown
+    )
 
     def __post_init__(self) -> None:
         batch_size, transitions = self.alive.shape
@@ -38,6 +41,7 @@ class Batch:
             ("terminated", transitions),
             ("label", transitions + 1),
             ("labelled", transitions + 1),
+            ("outcome", transitions),
         ):
             shape = tuple(getattr(self, name).shape[:2])
             if shape != (batch_size, steps):

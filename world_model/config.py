@@ -99,6 +99,9 @@ class ValueConfig(AuxiliaryConfig):
     """As for the reward; bernoulli needs returns in [0, 1], signed_bernoulli in [-1, 1]."""
     trace: float = 1.0
     """lambda: 0 bootstraps after one step, 1 at the end of the training window."""
+    at_least_outcome: bool = False
+    """Raise targets to the return that the episode then had, where it terminated: the best action is worth no less where
+    transitions are deterministic, and one success is credited to all of its steps at once (arXiv:1806.05635)."""
 
 
 @dataclass(frozen=True, kw_only=True)

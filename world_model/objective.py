@@ -129,6 +129,8 @@ def _value_target(ema: WorldModel | None, following: Tensor, batch: Batch, confi
     assert ema is not None
     bootstrap = ema.value(following.flatten(0, 1)).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
+    if config.value.at_least_outcome:
+        target = torch.maximum(target, batch.outcome)
     lowest = {"bernoulli": 0.0, "signed_bernoulli": -1.0}.get(config.value.likelihood)
     return target if lowest is None else target.clamp(lowest, 1)
 

@@ -278,5 +278,6 @@ def heldout_windows(factory: Factory, number: int, seed: int) -> HeldoutWindows:
         alive=torch.ones(number, 1, dtype=torch.bool),
         label=torch.cat([torch.tensor(labels)[:, None], reward_tensor], dim=1),
         labelled=torch.ones(number, 2, dtype=torch.bool),
+        outcome=torch.full((number, 1), -torch.inf),
     )
     return HeldoutWindows(batch=batch, count=np.array(counts))

@@ -45,6 +45,7 @@ def window(*numbers: int, actions: list[int], terminated: bool = False, alive: i
         alive=torch.arange(steps)[None] < (steps if alive is None else alive),
         label=torch.zeros(1, steps + 1),
         labelled=torch.zeros(1, steps + 1, dtype=torch.bool),
+        outcome=torch.full((1, steps), -torch.inf),
     )
 
 

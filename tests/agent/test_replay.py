@@ -265,6 +265,34 @@ def test_prioritised_sampling_is_uniform_while_nothing_is_rewarded_and_after_the
         assert set(starts_of(twin.replay.sample(200, 2, np.random.default_rng(0)))) == twin.starts()
 
 
+def test_the_outcome_is_the_discounted_return_to_the_termination_and_unknown_without_one():
+    sizes = {"capacity": 60, "n_envs": 2, "discount": 0.5, "observation_shape": (), "action_shape": ()}
+    replay = SequenceReplay(observation_dtype=np.int64, action_dtype=np.int64, **sizes)
+    replay.begin([0, 100])
+    # Environment 0 terminates with 1 after three steps, then with -1 after two; environment 1 meets its time limit.
+    rewards = [[0, 0], [2, 0], [1, 4], [0, 0], [-1, 0], [0, 0]]
+    for step, reward in enumerate(rewards):
+        first = step in (2, 4)
+        replay.add(
+            action=[0, 0],
+            reward=np.array(reward, float),
+            terminated=[first, False],
+            truncated=[False, step == 3],
+            next_observation=[step + 1, step + 101],
+            reset_observation=[10 * step, 10 * step],
+        )
+    outcome = {}
+    restored = SequenceReplay(observation_dtype=np.int64, action_dtype=np.int64, **sizes)
+    restored.load_state(replay.state())
+    for memory in (replay, restored):
+        batch = memory.sample(400, 2, np.random.default_rng(0))
+        for observation, alive, value in zip(batch.observation, batch.alive, batch.outcome, strict=True):
+            for t in np.flatnonzero(alive):
+                outcome[observation[t].item()] = value[t].item()
+        assert {place: outcome[place] for place in (0, 1, 2, 20, 4)} == {0: 1.25, 1: 2.5, 2: 1.0, 20: -0.5, 4: -1.0}
+        assert {outcome[place] for place in (40, 100, 101, 102, 103, 30)} == {-np.inf}
+
+
 def test_observations_and_discrete_actions_keep_their_dtype_and_shape():
     replay = SequenceReplay(
         capacity=12,

@@ -37,6 +37,7 @@ def a_batch() -> Batch:
         alive=torch.ones(32, 1, dtype=torch.bool),
         label=torch.randn(32, 2, generator=generator),
         labelled=torch.ones(32, 2, dtype=torch.bool),
+        outcome=torch.full((32, 1), -torch.inf),
     )
 
 

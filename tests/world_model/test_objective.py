@@ -40,7 +40,7 @@ TASKS = {
 def a_batch(size=16, transitions=3) -> Batch:
     generator = torch.Generator().manual_seed(0)
     terminated = torch.zeros(size, transitions, dtype=torch.bool)
-    terminated[::4, 1] = True
+    terminated[::4, 1:2] = True
     alive = torch.ones(size, transitions, dtype=torch.bool)
     alive[::4, 2:] = False
     label = torch.randn(size, transitions + 1, generator=generator)
@@ -52,6 +52,7 @@ def a_batch(size=16, transitions=3) -> Batch:
         alive=alive,
         label=label,
         labelled=torch.cat([torch.zeros(size, 1, dtype=torch.bool), alive], dim=1),
+        outcome=torch.full((size, transitions), -torch.inf),
     )
 
 
@@ -270,3 +271,22 @@ def test_the_loss_of_a_random_function_does_not_depend_on_its_scale():
     model.heads["placebo_target"].scale *= 7
     assert terms_of(config, model=model)[1]["placebo"].item() == pytest.approx(before, rel=1e-5)
     assert before == pytest.approx(1.0, abs=0.1)  # a prediction of 0 knows nothing, and the targets are centred
+
+
+def test_a_value_target_is_raised_to_the_outcome_of_its_own_episode():
+    value = ValueConfig(weight=1.0, at_least_outcome=True)
+    config = dataclasses.replace(OFF, value=value)
+    batch = a_batch(size=2, transitions=1)
+    # The bootstrap of both is 0: a reward of 0.3 is all, but for the outcome of the second.
+    model, ema = make(config)
+    with torch.no_grad():
+        for net in (model, ema):
+            net.heads["value"].net[-1].weight.zero_()
+            net.heads["value"].net[-1].bias.zero_()
+    outcome = torch.tensor([[-torch.inf], [0.8]])
+    terms = []
+    for chosen in (value, ValueConfig(weight=1.0)):
+        batch = dataclasses.replace(batch, reward=torch.full((2, 1), 0.3), outcome=outcome)
+        settings = dataclasses.replace(config, value=chosen)
+        terms.append(loss_terms(model, ema, batch, settings, discount=0.9, generator=torch.Generator())["value"].item())
+    assert terms == pytest.approx([(0.3**2 + 0.8**2) / 2, 0.3**2])
