@@ -20,6 +20,8 @@ from jepa_rl.agent.spaces import ActionAdapter
 Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans [n, H, ...]."""
 
+FOLLOWED_RATE = 0.1  # weight of one more episode in the recent share of successes
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VectorStep:
@@ -68,7 +70,9 @@ class Collector:
         self.episode = np.full(n_envs, -1, np.int64)  # number of the open episode, counted from the environment's seeding
         self.open_actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
         self.seeking = np.zeros(n_envs, bool)  # whether the open episode seeks novelty
-        self.first_reward = -1  # environment steps after which a positive reward came first; -1 before
+        self.paid = np.zeros(n_envs, bool)  # whether the open episode had a positive reward
+        self.rewarded = False  # whether any had
+        self.followed = 0.0  # recent share of episodes with a positive reward among those that followed the planner
 
     def begin(self, observation: VecEnvObs) -> None:
         """Start from the n observations of a vector reset."""
@@ -106,16 +110,25 @@ class Collector:
         self.episode += done
         if self.novelty is not None:
             self.novelty.add(before, action)
-        if self.first_reward < 0 and (reward > 0).any():
-            self.first_reward = timestep + len(reward)
+        self._note_payment(reward, done)
         self._choose_episodes(done, timestep)
         return result
 
     def explored_share(self, timestep: int) -> float:
         """The share of random actions, or of novelty-seeking episodes, after ``timestep`` environment steps."""
+        exploration = self._exploration
         if self.novelty is None:
-            return self._exploration.epsilon(timestep)
-        return 1.0 if self.first_reward < 0 else self._exploration.epsilon(timestep - self.first_reward)
+            return exploration.epsilon(timestep)
+        if not self.rewarded:
+            return 1.0
+        return max(exploration.epsilon_end, exploration.epsilon_start * (1 - self.followed))
+
+    def _note_payment(self, reward: np.ndarray, done: np.ndarray) -> None:
+        self.paid |= reward > 0
+        self.rewarded |= bool(self.paid.any())
+        for paid in self.paid[done & ~self.seeking]:
+            self.followed += FOLLOWED_RATE * (paid - self.followed)
+        self.paid &= ~done
 
     def _choose_episodes(self, begun: np.ndarray, timestep: int) -> None:
         """Decide whether the episodes that have ``begun`` seek novelty."""

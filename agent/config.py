@@ -41,12 +41,12 @@ class ExplorationConfig:
     novelty_discount: float = 0.95
     """novelty: per environment step."""
     warmup: int = 1_000
-    """Environment steps with random actions only, before the planner takes over; with novelty, those after the first reward
-    in which every episode still seeks novelty."""
+    """Environment steps with random actions only, before the planner takes over."""
     epsilon_start: float = 1.0
-    """Share of random actions, or of novelty-seeking episodes, right after the warm-up."""
+    """Share of random actions right after the warm-up. With novelty, the share of episodes that seek it once something was
+    rewarded, as long as the planner's own episodes are paid nothing; it falls with their success."""
     epsilon_end: float = 0.1
-    """That share at the end of the schedule and after."""
+    """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking episodes."""
     epsilon_steps: int = 5_000
     """Environment steps over which that share falls linearly."""
     repeat: int = 1
@@ -61,7 +61,7 @@ class ExplorationConfig:
         _require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
 
     def epsilon(self, timestep: int) -> float:
-        """The share of random actions after ``timestep`` environment steps, counted from the first reward for novelty."""
+        """The share of random actions after ``timestep`` environment steps."""
         if self.kind == "random" or timestep < self.warmup:
             return 1.0
         progress = min((timestep - self.warmup) / self.epsilon_steps, 1.0)

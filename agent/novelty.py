@@ -23,6 +23,7 @@ class NoveltyTable:
     It is the discounted mean of 1 / sqrt(how often the action was taken at the observation), by Q-learning on replayed
     windows from N = 1, the most that it can be: what was never tried is worth most, and so is whatever leads there (the
     optimism of R-max, Brafman and Tennenholtz 2002). A value that began lower would learn to go back to what is rare.
+    A termination that pays is worth 1 as well: what led there is tried again, from elsewhere; any other is worth 0.
 
     Observations count as the same only where every byte is: it serves symbols, and pixels without noise. Where no
     observation comes twice everything is always new, and the table says nothing.
@@ -61,11 +62,13 @@ class NoveltyTable:
         """Back up the windows of a batch, the last transition first. A time limit is not the end; a termination is."""
         windows, steps = batch.observation.shape[:2]
         row = self._rows(batch.observation.flatten(0, 1).numpy()).reshape(windows, steps)
-        action, terminated, alive = batch.action.numpy(), batch.terminated.numpy(), batch.alive.numpy()
+        action, reward = batch.action.numpy(), batch.reward.numpy()
+        terminated, alive = batch.terminated.numpy(), batch.alive.numpy()
         for t in reversed(range(steps - 1)):
-            # A transition that left the replay's window of counting would have no row; alive ones always have.
-            here, taken, then = row[alive[:, t], t], action[alive[:, t], t], row[alive[:, t], t + 1]
-            best = np.where(then >= 0, self._value[then].max(1), 1.0) * ~terminated[alive[:, t], t]
+            now = alive[:, t]
+            here, taken, then = row[now, t], action[now, t], row[now, t + 1]
+            best = np.where(then >= 0, self._value[then].max(1), 1.0)
+            best = np.where(terminated[now, t], reward[now, t] > 0, best)
             bonus = self._count[here, taken] ** -0.5
             target = (1 - self._discount) * bonus + self._discount * best
             self._value[here, taken] += STEP_SIZE * (target - self._value[here, taken])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "_loss_count", "wall_seconds", "_total_timesteps")
 
-COLLECTOR_ARRAYS = ("plan", "warm", "held_action", "episode", "seeking")
+COLLECTOR_ARRAYS = ("plan", "warm", "held_action", "episode", "seeking", "paid")
 
 
 def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
@@ -54,7 +54,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     arrays: dict[str, np.ndarray] = {}
     if agent.env is not None and agent._last_obs is not None and "replay" not in exclude:
         collector = agent.collector
-        names = ("held_steps", "first_reward")
+        names = ("held_steps", "rewarded", "followed")
         state["collector"] = {"n_envs": agent.n_envs} | {name: getattr(collector, name) for name in names}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
@@ -126,7 +126,8 @@ def _restore_parameters(agent: JEPAAgent, tensors: dict[str, torch.Tensor]) -> N
 def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     agent.replay.load_state(_part(arrays, "replay"))
     collector = agent.collector
-    collector.held_steps, collector.first_reward = saved["held_steps"], saved["first_reward"]
+    for name in ("held_steps", "rewarded", "followed"):
+        setattr(collector, name, saved[name])
     if collector.novelty is not None:
         collector.novelty.load_state(_part(arrays, "novelty"))
     for name in COLLECTOR_ARRAYS:

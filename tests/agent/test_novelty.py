@@ -1,5 +1,7 @@
 """Counting what was tried, seeking what was not, and going on exactly after a stop."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -82,6 +84,14 @@ def test_nothing_follows_a_termination_and_nothing_after_the_end_is_learned():
     assert table.value(views(2)).tolist() == [[1.0]]
 
 
+def test_a_termination_that_pays_is_as_good_as_something_new():
+    table = NoveltyTable(1, 0.5)
+    table.add(views(1), np.zeros(1, np.int64))
+    paid = dataclasses.replace(window(1, 2, actions=[0], terminated=True), reward=torch.ones(1, 1))
+    table.learn(paid)
+    assert table.value(views(1)).tolist() == [[1.0]]  # target 0.5 + 0.5
+
+
 def test_a_window_is_backed_up_from_its_end():
     table = NoveltyTable(1, 0.5)
     table.add(views(*[1] * 4, *[2] * 4), np.zeros(8, np.int64))
@@ -123,23 +133,37 @@ def test_optimism_leads_along_a_corridor_to_the_end_that_was_never_seen():
     assert place == length
 
 
-def test_episodes_seek_novelty_until_a_reward_came_and_then_in_the_scheduled_share():
+def test_episodes_seek_novelty_until_a_reward_came():
     agent = JEPAAgent(CONFIG, empty_room, seed=0, device="cpu")
-    seeking = []
-    agent.learn(600, callback=lambda local, _: seeking.append(agent.collector.seeking.copy()) or True)
-    first = agent.collector.first_reward
-    assert 0 < first < 400
-    assert np.array(seeking)[: first // 2].all()
-    assert not np.array(seeking)[first // 2 + 20 :].all()
+    seeking, rewarded = [], []
+
+    def note(*_: object) -> bool:
+        seeking.append(agent.collector.seeking.copy())
+        rewarded.append(agent.collector.rewarded)
+        return True
+
+    agent.learn(800, callback=note)
+    first = rewarded.index(True)
+    assert first < 300
+    assert np.array(seeking)[:first].all()
+    assert not np.array(seeking)[first + 1 :].all()
 
 
-def test_the_share_of_seeking_episodes_is_counted_from_the_first_reward():
-    agent = JEPAAgent(CONFIG, empty_room, seed=0, device="cpu")
-    assert agent.collector.explored_share(5_000) == 1.0
-    agent.collector.first_reward = 1_000
-    assert agent.collector.explored_share(1_000) == 0.5
-    assert agent.collector.explored_share(1_100) == pytest.approx(0.3)
-    assert agent.collector.explored_share(9_000) == pytest.approx(0.1)
+def test_the_share_of_seeking_episodes_falls_with_the_success_of_the_planner():
+    collector = JEPAAgent(CONFIG, empty_room, seed=0, device="cpu").collector
+    nothing, end = np.zeros(2, np.float32), np.ones(2, bool)
+    assert collector.explored_share(5_000) == 1.0
+    collector.seeking[:] = [True, False]
+    collector._note_payment(np.array([1.0, 0.0]), ~end)
+    collector._note_payment(nothing, end)  # the seeking episode was paid, the planner's was not
+    assert collector.explored_share(5_000) == CONFIG.exploration.epsilon_start
+    for _ in range(2):
+        collector._note_payment(np.array([0.0, 1.0]), ~end)
+        collector._note_payment(nothing, end)
+    assert collector.explored_share(5_000) == pytest.approx(0.5 * (1 - 0.19))
+    for _ in range(100):
+        collector._note_payment(np.array([0.0, 1.0]), end)
+    assert collector.explored_share(5_000) == pytest.approx(CONFIG.exploration.epsilon_end)
 
 
 def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(tmp_path):
@@ -151,7 +175,7 @@ def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(tmp_path):
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     for name, value in straight.collector.novelty.state().items():
         assert np.array_equal(value, resumed.collector.novelty.state()[name]), name
-    assert straight.collector.first_reward == resumed.collector.first_reward
+    assert straight.collector.followed == resumed.collector.followed
 
 
 def test_novelty_needs_discrete_actions():
