@@ -10,7 +10,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from jepa_rl.agent.config import ExplorationConfig
+from jepa_rl.agent.config import ExplorationConfig, Rewards
 from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
@@ -51,6 +51,7 @@ class Collector:
         streams: RandomStreams,
         decide: Decide,
         horizon: int,
+        rewards: Rewards = "plain",
         novelty: NoveltyTable | None = None,
     ) -> None:
         self.venv = venv
@@ -60,6 +61,7 @@ class Collector:
         self._exploration = exploration
         self._streams = streams
         self._decide = decide
+        self._rewards = rewards
         self.novelty = novelty  # sought where it is given
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
@@ -171,7 +173,7 @@ class Collector:
             successor[env] = self._observations.pack(result.info[env]["terminal_observation"])
         self.replay.add(
             action=action,
-            reward=result.reward,
+            reward=np.sign(result.reward) if self._rewards == "sign" else result.reward,
             terminated=result.done & ~truncated,
             truncated=truncated,
             next_observation=successor,

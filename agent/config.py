@@ -14,6 +14,7 @@ from jepa_rl.world_model import ModelConfig
 
 ExplorationKind = Literal["planner", "random", "novelty"]
 Schedule = Literal["constant", "cosine"]
+Rewards = Literal["plain", "sign"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,9 @@ class ReplayConfig:
 
     capacity: int = 100_000
     """Rows over all environments; an episode of L steps takes L + 1."""
+    rewards: Rewards = "plain"
+    """sign: remember, and so learn and plan with, the sign of each reward, as DQN does on Atari (arXiv:1312.5602). What
+    MiniGrid pays falls with the time taken, which no observation shows; the discount already prefers sooner."""
     prioritised_fraction: float = 0.0
     """Share of each batch drawn from windows that contain a reward other than 0; the rest is uniform."""
 

@@ -137,6 +137,7 @@ class JEPAAgent(BaseAlgorithm):
             streams=self.streams,
             decide=self._decide,
             horizon=self.config.planner.horizon,
+            rewards=self.config.replay.rewards,
             novelty=self._novelty_table(),
         )
 

@@ -99,6 +99,10 @@ class ValueConfig(AuxiliaryConfig):
     """As for the reward; bernoulli needs returns in [0, 1], signed_bernoulli in [-1, 1]."""
     trace: float = 1.0
     """lambda: 0 bootstraps after one step, 1 at the end of the training window."""
+    gap: float = 0.0
+    """Widen the gap between the best action and the others by subtracting this share of max Q(z, .) - Q(z, a) from the
+    targets (advantage learning, arXiv:1512.04860): the value of the best stays, and an action that changes nothing, worth
+    only a discount less, is no longer lost in the error of the head, where a greedy policy would stay for ever."""
     at_least_outcome: bool = False
     """Raise targets to the return that the episode then had, where it terminated: the best action is worth no less where
     transitions are deterministic, and one success is credited to all of its steps at once (arXiv:1806.05635)."""
@@ -158,6 +162,7 @@ class ModelConfig:
         _require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
         _require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
         _require(0 <= self.value.trace <= 1, "model.value.trace", "in [0, 1]", self.value.trace)
+        _require(0 <= self.value.gap < 1, "model.value.gap", "in [0, 1)", self.value.gap)
         _require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
         if self.placebo.target in ("random_linear", "random_network"):
             _require(self.placebo.likelihood == "gaussian", "model.placebo.likelihood", "gaussian", self.placebo.likelihood)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
-from jepa_rl.world_model.heads import negative_log_likelihood
+from jepa_rl.world_model.heads import expectation, negative_log_likelihood
 from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
@@ -81,7 +81,7 @@ def loss_terms(
             views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
         targets = None
         if name == "value":
-            targets = _value_target(ema, detached[:, 1:], batch, config, discount)
+            targets = _value_target(ema, detached, batch, config, discount)
         elif name == "placebo":
             targets = _placebo_target(model, batch, config, generator)
         terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
@@ -124,13 +124,17 @@ def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConf
 
 
 @torch.no_grad()
-def _value_target(ema: WorldModel | None, following: Tensor, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
-    """Returns [B, T]; the slow head values the latents [B, T, D] that the transitions reached, as in arXiv:2310.16828."""
+def _value_target(ema: WorldModel | None, latent: Tensor, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
+    """Returns [B, T]; the slow head values the latents [B, T + 1, D] of the observations, as in arXiv:2310.16828."""
     assert ema is not None
-    bootstrap = ema.value(following.flatten(0, 1)).unflatten(0, batch.alive.shape)
+    bootstrap = ema.value(latent[:, 1:].flatten(0, 1)).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)
+    if config.value.gap:
+        at, action = latent[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)
+        taken = expectation(ema.action_value_logits(at, action), config.value.likelihood)
+        target = target - config.value.gap * (ema.value(at) - taken).unflatten(0, batch.alive.shape)
     lowest = {"bernoulli": 0.0, "signed_bernoulli": -1.0}.get(config.value.likelihood)
     return target if lowest is None else target.clamp(lowest, 1)
 

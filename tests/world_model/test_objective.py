@@ -290,3 +290,22 @@ def test_a_value_target_is_raised_to_the_outcome_of_its_own_episode():
         settings = dataclasses.replace(config, value=chosen)
         terms.append(loss_terms(model, ema, batch, settings, discount=0.9, generator=torch.Generator())["value"].item())
     assert terms == pytest.approx([(0.3**2 + 0.8**2) / 2, 0.3**2])
+
+
+def test_the_gap_lowers_the_targets_of_actions_that_are_not_the_best():
+    value = ValueConfig(weight=1.0, gap=0.5)
+    config = dataclasses.replace(OFF, value=value)
+    batch = a_batch(size=2, transitions=1)
+    batch = dataclasses.replace(
+        batch,
+        action=torch.tensor([[0], [2]]),
+        reward=torch.zeros(2, 1),
+        terminated=torch.ones(2, 1, dtype=torch.bool),
+    )
+    model, ema = make(config)
+    with torch.no_grad():  # every latent has the values 0.2, 0.1, 0.6
+        for net in (model, ema):
+            net.heads["value"].net[-1].weight.zero_()
+            net.heads["value"].net[-1].bias.copy_(torch.tensor([0.2, 0.1, 0.6]))
+    loss = loss_terms(model, ema, batch, config, discount=0.9, generator=torch.Generator())["value"].item()
+    assert loss == pytest.approx(((0.2 - (0 - 0.5 * 0.4)) ** 2 + 0.6**2) / 2)
