@@ -51,6 +51,10 @@ class OneHotView(BaseFeaturesExtractor):
     It is the information that ``SymbolicView`` gives, and no more.
     """
 
+    plane: Tensor
+    value: Tensor
+    direction: Tensor
+
     def __init__(self, observation_space: spaces.Box) -> None:
         *self.view, planes = observation_space.shape
         if planes != 4:

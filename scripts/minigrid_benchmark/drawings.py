@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from jepa_rl.scripts.counting_study.summary import estimate
-from jepa_rl.scripts.minigrid_benchmark.summary import MIN_SEEDS, Results, Run, wilson
+from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run, wilson
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, Task
 from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
 
@@ -24,7 +24,7 @@ def curves(results: Results, column: str, label: str) -> Figure:
     tasks = results.tasks
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure = blank((2.5 * columns + 0.6, 2.2 * rows + 0.4), dpi=110)
+    figure = blank((max(2.5 * columns + 0.6, 4.6), 2.2 * rows + 0.4), dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         if number >= len(tasks):
@@ -37,10 +37,10 @@ def curves(results: Results, column: str, label: str) -> Figure:
             axes.set_xlabel("environment steps", fontsize=9, color=INK)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
     names = [NAMES[name] for name in results.algorithms]
-    place = {"loc": "outside lower center", "ncols": len(names)}
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(names)}
     if len(tasks) < grid.size:
         place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
-    figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)  # type: ignore[arg-type]
+    figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)
     return figure
 
 
@@ -63,17 +63,13 @@ def _panel(axes: Axes, results: Results, task: Task, column: str) -> None:
 
 
 def _line(axes: Axes, runs: Sequence[Run], column: str, colour: str, name: str) -> None:
-    """Mean over seeds with its interval; one seed with Wilson's; two seeds with a thin line each."""
+    """Mean over seeds, with a band from the lowest to the highest; one seed with Wilson's interval."""
     points = min(len(run.curve[column]) for run in runs)
     rates = np.array([run.curve[column][:points] for run in runs])
     steps = np.mean([run.curve["env_steps"][:points] for run in runs], axis=0)
     axes.plot(steps, rates.mean(axis=0), color=colour, linewidth=1.6, label=name)
-    if len(runs) == 1:
-        low, high = np.transpose([wilson(rate, runs[0].cell["episodes"]) for rate in rates[0]])
-    elif len(runs) < MIN_SEEDS:
-        axes.plot(steps, rates.T, color=colour, linewidth=0.6, alpha=0.6, label="_seeds")
-        return
+    if len(runs) > 1:
+        low, high = rates.min(axis=0), rates.max(axis=0)
     else:
-        half = np.array([estimate(at.tolist()).half_width for at in rates.T])
-        low, high = rates.mean(axis=0) - half, rates.mean(axis=0) + half
-    axes.fill_between(steps, np.clip(low, 0, 1), np.clip(high, 0, 1), color=colour, alpha=0.15, linewidth=0)
+        low, high = np.transpose([wilson(rate, runs[0].cell["episodes"]) for rate in rates[0]])
+    axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)

@@ -124,10 +124,10 @@ class HeldOutEpisodes:
                 outcome = lane.step(actions[index], memory, repeatable)
                 if outcome is not None:
                     ended.append(outcome)
-                    episode = next(waiting, None)
-                    if episode is None:
+                    following = next(waiting, None)
+                    if following is None:
                         continue
-                    lane.begin(self._base_seed, episode)
+                    lane.begin(self._base_seed, following)
                 kept.append(index)
             lanes = [lanes[index] for index in kept]
             state = None if state is None else tuple(part[kept] for part in state)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from jepa_rl.scripts.counting_study.page import markdown
-from jepa_rl.scripts.counting_study.summary import estimate
 from jepa_rl.scripts.minigrid_benchmark import drawings
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.prose import compose
@@ -61,14 +60,13 @@ def hold_table(results: Results, column: str) -> str:
 
 
 def held_text(values: Sequence[float | None], budget: int) -> str:
-    """Mean over seeds, with the seeds behind it; how many seeds got there where not all did."""
+    """Mean over the seeds that held it and their own figures, or how many they are where not all did."""
     held = [value for value in values if value is not None]
     if not held:
         return f"never ({budget:,})"
     mean, seeds = f"{np.mean(held):,.0f}", ", ".join(f"{value:,.0f}" for value in held)
     if len(held) < len(values):
-        missing = f"never in {len(values) - len(held)} of {len(values)} ({budget:,})"
-        return f"{missing}; else {mean}"
+        return f"{mean} ({len(held)} of {len(values)})"
     return mean if len(held) == 1 else f"{mean} ({seeds})"
 
 
@@ -97,24 +95,20 @@ def end_table(results: Results) -> str:
     body = []
     for task, name in _pairs(results):
         runs = results.of(task, name)
-        columns = ("success_sampled", "success_greedy", "looped_share", "return_sampled", "return_greedy")
-        entries = [_rate(runs, column) if "return" not in column else _mean(runs, column, 2) for column in columns]
-        body.append([task.name, NAMES[name], *entries])
+        rates = [_rate(runs, column) for column in ("success_sampled", "success_greedy", "looped_share")]
+        returns = [f"{np.mean([run.last(f'return_{mode}') for run in runs]):.2f}" for mode in ("sampled", "greedy")]
+        body.append([task.name, NAMES[name], *rates, *returns])
     header = ["sampled success", "greedy success", "greedy episodes that looped", "sampled return", "greedy return"]
     return markdown(["task", "algorithm", *header], body)
 
 
 def _rate(runs: Sequence[Run], column: str) -> str:
-    """Mean ± half width over seeds; a single seed has Wilson's interval, two have none."""
+    """Mean over seeds with the seeds behind it; a single seed has Wilson's interval."""
+    rates = [run.last(column) for run in runs]
     if len(runs) > 1:
-        return _mean(runs, column, 2)
-    rate = runs[0].last(column)
-    low, high = wilson(rate, runs[0].cell["episodes"])
-    return f"{rate:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _mean(runs: Sequence[Run], column: str, digits: int) -> str:
-    return estimate([run.last(column) for run in runs]).text(digits)
+        return f"{np.mean(rates):.2f} ({', '.join(f'{rate:.2f}' for rate in rates)})"
+    low, high = wilson(rates[0], runs[0].cell["episodes"])
+    return f"{rates[0]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def cost_table(results: Results) -> str:

@@ -31,7 +31,8 @@ task. A run that is finished is not run again.
 {steps}
 
 A level holds from the first of {hold} evaluations in a row whose sampled success reaches it; a rate is known only
-where an evaluation was ({intervals}). Means over seeds, the seeds in brackets; "never" gives the budget.
+where an evaluation was ({intervals}). Means over seeds, the seeds in brackets; "2 of 3" is how many of them got
+there, and the mean is theirs; "never" gives the budget.
 
 ## Seconds of training until it holds
 
@@ -54,9 +55,8 @@ draw seeds within each task; none with fewer than {min_seeds} seeds.
 
 {end}
 
-The last evaluation: mean ± half width of the 95 % interval over seeds (Student's t) from {min_seeds} seeds on;
-Wilson's interval for a single seed. A greedy episode *looped* if it ran into the step limit without reaching a new
-state in the second half of it.
+The last evaluation: means over seeds, the seeds in brackets; a single seed has Wilson's 95 % interval. A greedy
+episode *looped* if it ran into the step limit without reaching a new state in the second half of it.
 
 ![Greedy success against environment steps](figures/minigrid/greedy.png)
 
@@ -77,7 +77,7 @@ Peak MB is the resident memory of the process, with Python and PyTorch in it.
   layouts, so that a held-out seed is mostly a layout that was met before: only DoorKey-8x8, and DoorKey-6x6 in part,
   test generalisation.
 - **Sampled** is the policy as it acts without extra random actions: PPO's distribution, JEPA's draw among good plans,
-  and DQN with its final {epsilon:.0%} of random actions, without which it has nothing to draw. **Greedy** is the most
+  and DQN with its final {epsilon:.0f} % of random actions, without which it has nothing to draw. **Greedy** is the most
   probable action, the best plan, the highest value.
 - **PPO** (Stable-Baselines3): {ppo}. Three 2x2 convolutions over the one-hot cells.
 - **DQN** (Stable-Baselines3, {n_steps}-step returns): {dqn}. The schedule of random actions is the same on every
@@ -98,7 +98,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         resamples=RESAMPLES,
         min_seeds=MIN_SEEDS,
         episodes=" or ".join(map(str, episodes)),
-        epsilon=DQN_SETTINGS["epsilon_end"],
+        epsilon=100 * DQN_SETTINGS["epsilon_end"],
         n_steps=DQN_SETTINGS["n_steps"],
         ppo=_listed(PPO_SETTINGS),
         dqn=_listed(DQN_SETTINGS),
@@ -133,14 +133,13 @@ def _findings(results: Results) -> str:
 
 
 def _finding(results: Results, task: Task) -> str:
-    found = {}
-    for name in results.algorithms:
-        if runs := results.of(task, name):
-            found[name] = [run.when_held(LEVEL, "env_steps") for run in runs]
+    runs = {name: results.of(task, name) for name in results.algorithms if results.of(task, name)}
+    found = {name: [run.when_held(LEVEL, "env_steps") for run in these] for name, these in runs.items()}
     if not any(step is not None for steps in found.values() for step in steps):
-        best = max(found, key=lambda name: results.estimate(task, name, lambda run: run.final).mean)
-        reached = results.estimate(task, best, lambda run: run.final).mean
-        return f"nobody holds {LEVEL:g} within {task.env_steps:,} steps; best at the end: {NAMES[best]} with {reached:.2f}."
+        final = {name: float(np.mean([run.final for run in these])) for name, these in runs.items()}
+        best = max(final, key=final.__getitem__)
+        end = f"best at the end: {NAMES[best]} with {final[best]:.2f}"
+        return f"nobody holds {LEVEL:g} within {task.env_steps:,} steps; {end}."
     # Those with every seed there first, then by steps.
     share = {name: np.mean([step is not None for step in steps]) for name, steps in found.items()}
     mean = {name: np.mean([step for step in steps if step is not None] or [np.inf]) for name, steps in found.items()}
@@ -157,13 +156,10 @@ def _who(name: str, steps: list[float | None]) -> str:
 
 
 def _bands(results: Results) -> str:
-    most = max(len(results.of(task, name)) for task in results.tasks for name in results.algorithms)
-    if most == 1:
-        return "One seed each; bands are Wilson's 95 % intervals of its episodes, which know nothing of other seeds."
-    return (
-        f"Means over seeds; bands are 95 % intervals (Student's t) from {MIN_SEEDS} seeds on, Wilson's of the episodes for "
-        "a single seed; two seeds are drawn thin."
-    )
+    single = "Wilson's 95 % interval of the episodes, which knows nothing of other seeds"
+    if all(run.cell["seed"] == 0 for run in results.runs):
+        return f"One seed; bands are {single}."
+    return f"Means over seeds; bands reach from the lowest seed to the highest. Where there is one seed, they are {single}."
 
 
 def _listed(settings: dict[str, object]) -> str:

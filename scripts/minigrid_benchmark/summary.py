@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.counting_study.summary import Estimate, estimate
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task
 
@@ -96,10 +95,6 @@ class Results:
     def of(self, task: Task, algorithm: str) -> list[Run]:
         """The runs of an algorithm on a task, one per seed."""
         return [run for run in self.runs if (run.cell["env_id"], run.cell["algo"]) == (task.env_id, algorithm)]
-
-    def estimate(self, task: Task, algorithm: str, figure: Callable[[Run], float]) -> Estimate:
-        """A figure over seeds: mean and Student's t interval."""
-        return estimate([figure(run) for run in self.of(task, algorithm)])
 
 
 def read_curve(path: Path) -> dict[str, np.ndarray]:

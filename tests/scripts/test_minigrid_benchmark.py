@@ -403,7 +403,7 @@ def test_wilsons_interval_is_the_known_one():
         ([None, None], "never (60,000)"),
         ([18_000.0], "18,000"),
         ([10_000.0, 20_000.0], "15,000 (10,000, 20,000)"),
-        ([10_000.0, None, 20_000.0], "never in 1 of 3 (60,000); else 15,000"),
+        ([10_000.0, None, 20_000.0], "15,000 (2 of 3)"),
     ],
 )
 def test_what_was_never_held_is_said(values, text):
