@@ -51,12 +51,15 @@ class _Lane:
         self.steps = self._last_new = 0
         self._total_reward = 0.0
 
-    def step(self, action: Any, memory: bytes, repeatable: bool) -> _Ended | None:
-        """Act; how the episode ended, or None. ``memory`` is what the policy takes along into its next decision."""
+    def step(self, action: Any, memory: bytes, cut: bool) -> _Ended | None:
+        """Act; how the episode ended, at a certain repetition too if ``cut``, or None.
+
+        ``memory`` is what the policy takes along into its next decision.
+        """
         self.observation, reward, terminated, truncated, info = self._env.step(action)
         self.steps += 1
         self._total_reward += float(reward)
-        cycles = self._visit(memory) and repeatable and self._simulator.state_is_all() and not self._total_reward
+        cycles = self._visit(memory) and cut and self._simulator.state_is_all() and not self._total_reward
         if not (terminated or truncated or cycles):
             return None
         looped = not terminated and self._last_new <= self._bare.max_steps / 2
@@ -90,21 +93,21 @@ class HeldOutEpisodes:
     def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
         """Run every episode to its end; PyTorch's global generator is seeded alike each time and left as it was.
 
-        ``repeatable`` says that the policy, asked twice with the same observation and state, decides twice alike. An
-        episode in which it meets the same state of the environment and of itself again goes round for ever; it is cut
-        there and counted as what it would be at the time limit. An environment that draws random numbers in ``step`` is
-        never cut.
+        ``repeatable`` says that the greedy policy, asked twice with the same observation and state, decides twice alike.
+        A greedy episode in which it meets the same state of the environment and of itself again goes round for ever; it is
+        cut there and counted as what it would be at the time limit. An environment that draws random numbers in ``step``
+        is never cut.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._base_seed)
-            ended = self._run(policy, deterministic, repeatable)
+            ended = self._run(policy, deterministic, deterministic and repeatable)
         return Outcome(
             success=float(np.mean([each.success for each in ended])),
             mean_return=float(np.mean([each.total_reward for each in ended])),
             looped=float(np.mean([each.looped for each in ended])),
         )
 
-    def _run(self, policy: PolicyPredictor, deterministic: bool, repeatable: bool) -> list[_Ended]:
+    def _run(self, policy: PolicyPredictor, deterministic: bool, cut: bool) -> list[_Ended]:
         ended: list[_Ended] = []
         waiting = iter(range(self._episodes))
         lanes = list(self._lanes)
@@ -121,7 +124,7 @@ class HeldOutEpisodes:
             kept = []
             for index, lane in enumerate(lanes):
                 memory = b"" if state is None else b"".join(part[index].tobytes() for part in state)
-                outcome = lane.step(actions[index], memory, repeatable)
+                outcome = lane.step(actions[index], memory, cut)
                 if outcome is not None:
                     ended.append(outcome)
                     following = next(waiting, None)
