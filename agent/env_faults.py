@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 _STEP = "(observation, reward, terminated, truncated, info)"
-SECONDS_TO_DIE = 5.0  # for a process whose pipe is closed already
+SECONDS_TO_DIE = 5.0  # of a process whose pipe is closed already
 
 
 class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
@@ -92,8 +92,10 @@ def step_all(venv: VecEnv, action: np.ndarray) -> VecEnvStepReturn:
 
 def _stop(workers: SubprocVecEnv) -> list[str]:
     """End all processes, if any ended by itself; say which did and how."""
-    # A pipe closes a little before its process is gone.
-    multiprocessing.connection.wait([process.sentinel for process in workers.processes], SECONDS_TO_DIE)
+    closed = multiprocessing.connection.wait([process.sentinel for process in workers.processes], SECONDS_TO_DIE)
+    for process in workers.processes:
+        if process.sentinel in closed:
+            process.join()  # its pipes close a little before it is gone
     ended = [
         f"the process of environment {number} ended with exit code {process.exitcode}"
         for number, process in enumerate(workers.processes)
