@@ -50,7 +50,7 @@ class Algorithm(BaseAlgorithm):
     def _make_collector(self, env: VecEnv) -> None:
         """Make the replay and what fills it."""
 
-    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:  # type: ignore[override]  # more kinds of env
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
         """Learn in other environments from now on; what was learned and remembered stays.
 
         Args:
@@ -96,7 +96,7 @@ class Algorithm(BaseAlgorithm):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["model", "optimizer", *([] if self.learner.ema is None else ["learner.ema"])], []
 
-    def set_parameters(  # type: ignore[override]  # paths of any kind
+    def set_parameters(
         self,
         load_path_or_dict: str | Path | dict[str, Any],
         exact_match: bool = True,
@@ -112,13 +112,13 @@ class Algorithm(BaseAlgorithm):
         """
         given = load_path_or_dict
         if not isinstance(given, dict):
-            given = parameters_in(read_checkpoint(with_suffix(given)), self)
+            given = parameters_in(read_checkpoint(with_suffix(given)), self.learner)
         expected = self._get_torch_save_params()[0]
         if set(given) - set(expected) or (exact_match and set(given) != set(expected)):
             raise ValueError(f"parameters must be those of {', '.join(expected)}, got {', '.join(given) or 'none'}")
         if "optimizer" in given:
             given = {**given, "optimizer": own_moments(self.optimizer, given["optimizer"])}
-        super().set_parameters(given, exact_match=exact_match)
+        super().set_parameters(given, exact_match=exact_match)  # type: ignore[arg-type]  # state dicts, not tensors
 
 
 def with_suffix(path: str | Path) -> Path:

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.checkpoint import Checkpoint, CheckpointError
 from jepa_rl.agent.config import AgentConfig, from_dict
+from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.spaces import space_from_json, space_to_json
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def restore(
         require_spaces(agent.env, observation_space, action_space)
     with _blaming(path):
         agent._setup_model()
-        agent.set_parameters(parameters_in(checkpoint, agent))
+        agent.set_parameters(parameters_in(checkpoint, agent.learner))
         state = checkpoint.state
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
@@ -114,15 +115,15 @@ def restore(
                 )
 
 
-def parameters_in(checkpoint: Checkpoint, agent: JEPAAgent) -> dict[str, dict[str, Any]]:
+def parameters_in(checkpoint: Checkpoint, learner: Learner) -> dict[str, dict[str, Any]]:
     """The saved parameters in the form of ``JEPAAgent.get_parameters``."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in _part(checkpoint.tensors, "optimizer").items():
         index, field = name.split("/")
         moments.setdefault(int(index), {})[field] = value
-    groups = agent.optimizer.state_dict()["param_groups"]
+    groups = learner.optimizer.state_dict()["param_groups"]
     found = {"model": _part(checkpoint.tensors, "model"), "optimizer": {"state": moments, "param_groups": groups}}
-    return found if agent.learner.ema is None else {**found, "learner.ema": _part(checkpoint.tensors, "ema")}
+    return found if learner.ema is None else {**found, "learner.ema": _part(checkpoint.tensors, "ema")}
 
 
 def own_moments(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
