@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import ExplorationConfig, Rewards
+from jepa_rl.agent.env_faults import step_all
 from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
@@ -54,7 +55,7 @@ class Collector:
         rewards: Rewards = "plain",
         novelty: NoveltyTable | None = None,
     ) -> None:
-        self.venv = venv
+        self.connect(venv)
         self.replay = replay
         self._observations = observations
         self._actions = actions
@@ -76,6 +77,46 @@ class Collector:
         self.rewarded = False  # whether any had
         self.followed = 0.0  # recent share of episodes with a positive reward among those that followed the planner
 
+    def connect(self, venv: VecEnv) -> None:
+        """Act in these environments from now on."""
+        self.venv = venv
+        self._numbered = venv.has_attr("rebuild_episode")  # they are SeededEpisodes
+        # A wrapper around all environments has a memory of its own, which repeating one environment's actions lacks.
+        self.rebuildable = self._numbered and not isinstance(venv, VecEnvWrapper)
+
+    def forget_episodes(self) -> None:
+        """The environments were seeded: their next reset opens episode 0."""
+        self.episode[:] = -1
+        self.open_actions = [[] for _ in self.open_actions]
+
+    def come_back(self, seed: int) -> bool:
+        """Bring environments that somebody else used meanwhile back to where the last step left them.
+
+        Those that are no SeededEpisodes are taken to be there. False where a reset must begin new episodes.
+        """
+        if not self._numbered:
+            return True
+        positions = [tuple(position) for position in self.venv.env_method("position")]
+        if positions == [(number, len(taken)) for number, taken in zip(self.episode, self.open_actions, strict=True)]:
+            return True
+        if self.rebuildable and self.episode.max() < 0:
+            self.venv.seed(seed)
+            return False
+        if self.rebuildable and not self.rebuild(seed):
+            return True
+        self.episode[:] = [number for number, _ in self.venv.env_method("position")]
+        return False
+
+    def rebuild(self, seed: int) -> list[int]:
+        """Repeat the open episodes; the environments that did not come to their last observation again."""
+        lost = []
+        for env, taken in enumerate(self.open_actions):
+            episode = int(self.episode[env])
+            (reached,) = self.venv.env_method("rebuild_episode", seed + env, episode, taken, indices=[env])
+            if not np.array_equal(self._observations.pack(reached), self.observation[env]):
+                lost.append(env)
+        return lost
+
     def begin(self, observation: VecEnvObs) -> None:
         """Start from the n observations of a vector reset."""
         packed = self._observations.pack(observation)
@@ -84,6 +125,7 @@ class Collector:
         self.warm[:] = False
         self.episode += 1
         self.open_actions = [[] for _ in self.open_actions]
+        self.paid[:] = False
         self._choose_episodes(np.ones(self.venv.num_envs, bool), 0)
 
     def step(self, timestep: int) -> VectorStep:
@@ -94,7 +136,7 @@ class Collector:
             plan = self._choose_planned(~explore)
             action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, plan[:, 0])
             env_action = self._actions.to_env(action)
-            following, reward, done, infos = self.venv.step(env_action)
+            following, reward, done, infos = step_all(self.venv, env_action)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos)
             packed = self._observations.pack(following)
             self._store(action, packed, result)

@@ -14,6 +14,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
+from jepa_rl.agent.env_faults import CheckedReturns, require_equal_spaces
+
 EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
 Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
 
@@ -29,13 +31,23 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._base_seed = int(np.random.SeedSequence().generate_state(1)[0])
         self._next_episode = 0
+        self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._base_seed, self._next_episode = seed, 0
         episode_seed = np.random.SeedSequence((self._base_seed, self._next_episode)).generate_state(1)[0]
         self._next_episode += 1
+        self._steps = 0
         return self.env.reset(seed=int(episode_seed), options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        return self.env.step(action)
+
+    def position(self) -> tuple[int, int]:
+        """The number of the open episode, -1 before the first, and the steps taken in it."""
+        return self._next_episode - 1, self._steps
 
     def rebuild_episode(self, base_seed: int, episode: int, actions: Sequence[Any]) -> Any:
         """Start episode number ``episode`` of ``base_seed`` anew, take ``actions`` and return the observation reached."""
@@ -76,6 +88,7 @@ class StructuredVecEnv(DummyVecEnv):
 def vectorize(factory: Callable[[], gym.Env[Any, Any]], n_envs: int) -> VecEnv:
     """``n_envs`` environments in this process, each with a Monitor and with rebuildable episodes."""
     envs = [_monitored(factory) for _ in range(n_envs)]
+    require_equal_spaces(envs)
     if isinstance(envs[0].observation_space, spaces.Dict | spaces.Tuple):
         return StructuredVecEnv(envs)
     return DummyVecEnv([functools.partial(lambda env: env, env) for env in envs])
@@ -83,13 +96,14 @@ def vectorize(factory: Callable[[], gym.Env[Any, Any]], n_envs: int) -> VecEnv:
 
 def _monitored(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:
     # SeededEpisodes is outermost, so that rebuilding an episode passes through the Monitor's accounts as well.
-    return SeededEpisodes(Monitor(factory()))
+    return SeededEpisodes(Monitor(CheckedReturns(factory())))
 
 
 def as_vec_env(env: EnvLike, n_envs: int, check: Check = lambda env: None) -> VecEnv:
     """The environments to collect from; see JEPAAgent. ``check`` sees them first, for its errors are clearer."""
     if isinstance(env, VecEnv):
         check(env)
+        require_equal_spaces(env)
         return env
     if isinstance(env, str):
         return vectorize(functools.partial(_checked, functools.partial(gym.make, env), check), n_envs)

@@ -7,22 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
+from jepa_rl.agent.algorithm import Algorithm, with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.novelty import NoveltyTable
-from jepa_rl.agent.observations import ObservationAdapter, observation_spec
+from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
@@ -32,7 +31,7 @@ from jepa_rl.planners import Plan, PlannerConfig, make_planner
 from jepa_rl.world_model import WorldModel
 
 
-class JEPAAgent(BaseAlgorithm):
+class JEPAAgent(Algorithm):
     """A Stable-Baselines3 algorithm: its callbacks, logger, Monitor, VecEnvs and evaluate_policy serve as they are.
 
     Args:
@@ -78,15 +77,6 @@ class JEPAAgent(BaseAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
-    @staticmethod
-    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        # Images stay as they are (no VecTransposeImage): the encoder reads either order of axes.
-        return as_vec_env(env, 1)
-
-    def _check_spaces(self, env: gym.Env[Any, Any] | VecEnv) -> None:
-        observation_spec(env.observation_space, self.config.model.encoder.kind)
-        ActionAdapter(env.action_space)
-
     def _setup_model(self) -> None:
         assert self.seed is not None
         self.action_adapter = ActionAdapter(self.action_space)
@@ -111,11 +101,6 @@ class JEPAAgent(BaseAlgorithm):
     def model(self) -> WorldModel:
         """The world model."""
         return self.learner.model
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimiser of the world model."""
-        return self.learner.optimizer
 
     def _make_collector(self, env: VecEnv) -> None:
         self.replay = SequenceReplay(
@@ -171,6 +156,11 @@ class JEPAAgent(BaseAlgorithm):
         """
         if log_interval < 1:
             raise ValueError(f"log_interval must be at least 1 environment step, got {log_interval}")
+        if self.env is None:
+            raise ValueError("the agent has no environments to learn in; give some to the constructor, load or set_env")
+        assert self.seed is not None
+        if not self.collector.come_back(self.seed):
+            self._last_obs = None
         begins = reset_num_timesteps or self._last_obs is None
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -188,7 +178,9 @@ class JEPAAgent(BaseAlgorithm):
                 self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
                 self._collect(callback)
                 if self.crossed(log_interval):
-                    self._dump_logs(callback)
+                    callback.on_rollout_end()
+                    self.dump_logs()
+                    callback.on_rollout_start()
                 self.wall_seconds = before + time.perf_counter() - began
                 if not callback.on_step():
                     break
@@ -215,7 +207,9 @@ class JEPAAgent(BaseAlgorithm):
         return self.num_timesteps // interval > (self.num_timesteps - self.n_envs) // interval
 
     def train(self, updates: int) -> None:
-        """Take ``updates`` gradient steps on batches from the replay."""
+        """Take ``updates`` gradient steps on batches from the replay; none while it is empty."""
+        if not len(self.replay):
+            return  # it was not loaded: the updates that are due wait for the first step
         training = self.config.training
         for _ in range(updates):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
@@ -227,9 +221,9 @@ class JEPAAgent(BaseAlgorithm):
             for name, loss in losses.items():
                 self._loss_sums[name] = self._loss_sums.get(name, 0.0) + loss
 
-    def _dump_logs(self, callback: BaseCallback) -> None:
+    def dump_logs(self) -> None:
+        """Write the log now, besides every ``log_interval`` steps of ``learn``."""
         assert self.ep_info_buffer is not None and self.ep_success_buffer is not None
-        callback.on_rollout_end()
         if len(self.ep_info_buffer):
             self.logger.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in self.ep_info_buffer]))
             self.logger.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
@@ -245,7 +239,6 @@ class JEPAAgent(BaseAlgorithm):
         self.logger.record("time/total_timesteps", self.num_timesteps)
         self.logger.record("time/seconds", self.wall_seconds)
         self.logger.dump(step=self.num_timesteps)
-        callback.on_rollout_start()
 
     def encode(self, observation: Any) -> np.ndarray:
         """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed."""
@@ -313,9 +306,6 @@ class JEPAAgent(BaseAlgorithm):
         actions = self.action_adapter.to_env(plan.action.cpu().numpy())
         return actions if batched else actions[0], (plan.actions.cpu().numpy(),)
 
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["model", "optimizer"], []
-
     def save(  # type: ignore[override]  # include has no meaning here: everything is saved
         self, path: str | Path, exclude: Iterable[str] | None = None
     ) -> None:
@@ -323,7 +313,9 @@ class JEPAAgent(BaseAlgorithm):
 
         ``exclude={"replay"}`` leaves the replay out: the file is small, and training from it starts with an empty replay.
         """
-        write_checkpoint(_with_suffix(path), capture(self, frozenset(exclude or ())))
+        path = with_suffix(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(path, capture(self, frozenset(exclude or ())))
 
     @classmethod
     def load(  # type: ignore[override]  # nothing pickled, so no custom_objects
@@ -340,14 +332,9 @@ class JEPAAgent(BaseAlgorithm):
 
         Raises CheckpointError for a file that is not a whole, unaltered checkpoint of this version.
         """
-        path = _with_suffix(path)
+        path = with_suffix(path)
         checkpoint = read_checkpoint(path)
         config, observation_space, action_space, seed = describe(path, checkpoint)
         agent = cls(config, env, seed=seed, device=device, _init_setup_model=False, **kwargs)
         restore(agent, path, checkpoint, observation_space, action_space)
         return agent
-
-
-def _with_suffix(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix else path.with_suffix(".zip")

@@ -14,6 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from jepa_rl.agent.algorithm import with_suffix
 from jepa_rl.agent.jepa_agent import JEPAAgent
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.world_model import ModelConfig, build_world_model
@@ -208,7 +209,7 @@ def _file_of(run: str | Path) -> Path:
     path = Path(run)
     if path.is_dir():
         return path / "checkpoint" / "agent.zip"
-    return path if path.suffix else path.with_suffix(".zip")
+    return with_suffix(path)
 
 
 def _channels_last(space: Space) -> Space:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.checkpoint import Checkpoint, CheckpointError
 from jepa_rl.agent.config import AgentConfig, from_dict
-from jepa_rl.agent.episodes import SeededEpisodes
+from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.spaces import space_from_json, space_to_json
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     arrays: dict[str, np.ndarray] = {}
     if agent.env is not None and agent._last_obs is not None and "replay" not in exclude:
         collector = agent.collector
-        names = ("held_steps", "rewarded", "followed")
+        names = ("held_steps", "rewarded", "followed", "rebuildable")
         state["collector"] = {"n_envs": agent.n_envs} | {name: getattr(collector, name) for name in names}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
@@ -90,11 +92,10 @@ def restore(
     if agent.env is None:
         agent.observation_space, agent.action_space = observation_space, action_space
     else:
-        _require_space("Observation", observation_space, agent.env.observation_space)
-        _require_space("Action", action_space, agent.env.action_space)
+        require_spaces(agent.env, observation_space, action_space)
     with _blaming(path):
         agent._setup_model()
-        _restore_parameters(agent, checkpoint.tensors)
+        agent.set_parameters(parameters_in(checkpoint, agent.learner))
         state = checkpoint.state
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
@@ -104,23 +105,46 @@ def restore(
         agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
         agent.streams.load_state(state["streams"], _part(checkpoint.tensors, "streams"))
         saved = state["collector"]
-        if saved is not None and agent.env is not None and agent.env.num_envs == saved["n_envs"]:
-            _restore_collector(agent, saved, checkpoint.arrays)
+        if saved is not None and agent.env is not None:
+            if agent.env.num_envs == saved["n_envs"]:
+                _restore_collector(agent, saved, checkpoint.arrays)
+            else:
+                warnings.warn(
+                    f"the replay of {path} is left out: it is that of {saved['n_envs']} parallel environments, got "
+                    f"{agent.env.num_envs}",
+                    stacklevel=3,
+                )
 
 
-def _restore_parameters(agent: JEPAAgent, tensors: dict[str, torch.Tensor]) -> None:
-    agent.model.load_state_dict(_part(tensors, "model"))
-    if agent.learner.ema is not None:
-        agent.learner.ema.load_state_dict(_part(tensors, "ema"))
-    parameters = [parameter for group in agent.optimizer.param_groups for parameter in group["params"]]
+def parameters_in(checkpoint: Checkpoint, learner: Learner) -> dict[str, dict[str, Any]]:
+    """The saved parameters in the form of ``JEPAAgent.get_parameters``."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in _part(tensors, "optimizer").items():
+    for name, value in _part(checkpoint.tensors, "optimizer").items():
         index, field = name.split("/")
-        if value.dim():
-            # The fused optimiser walks memory, so its moments must lie in it as the parameters do (channels-last).
-            value = torch.empty_like(parameters[int(index)]).copy_(value)
         moments.setdefault(int(index), {})[field] = value
-    agent.optimizer.load_state_dict({"state": moments, "param_groups": agent.optimizer.state_dict()["param_groups"]})
+    groups = learner.optimizer.state_dict()["param_groups"]
+    found = {"model": _part(checkpoint.tensors, "model"), "optimizer": {"state": moments, "param_groups": groups}}
+    return found if learner.ema is None else {**found, "learner.ema": _part(checkpoint.tensors, "ema")}
+
+
+def own_moments(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+    """A state of an optimiser that shares nothing with ``given`` and fits the parameters of ``optimizer``.
+
+    Raises ValueError for moments of other parameters.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for index, moments in given["state"].items():
+        if index not in range(len(parameters)):
+            raise ValueError(f"the optimiser has {len(parameters)} parameters, got a state of number {index}")
+        parameter, state[index] = parameters[index], {}
+        for name, value in moments.items():
+            if value.dim() and value.shape != parameter.shape:
+                expected, got = list(parameter.shape), list(value.shape)
+                raise ValueError(f"{name} of the optimiser's parameter {index} must have shape {expected}, got {got}")
+            # The fused optimiser walks memory, so its moments must lie in it as the parameters do (channels-last).
+            state[index][name] = torch.empty_like(parameter).copy_(value) if value.dim() else value.clone()
+    return {**given, "state": state}
 
 
 def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -133,28 +157,30 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
     for name in COLLECTOR_ARRAYS:
         getattr(collector, name)[...] = arrays[f"collector/{name}"]
     assert agent.env is not None and agent.seed is not None
-    if not all(agent.env.env_is_wrapped(SeededEpisodes)):
-        return  # learn() will reset environments whose episodes cannot be rebuilt
-    for env in range(saved["n_envs"]):
-        actions = list(arrays[f"collector/open_actions/{env}"])
-        collector.open_actions[env] = actions
-        (reached,) = agent.env.env_method(
-            "rebuild_episode", agent.seed + env, int(collector.episode[env]), actions, indices=[env]
-        )
-        if not np.array_equal(agent.observation_adapter.pack(reached), arrays["collector/last_observation"][env]):
-            raise ValueError(
-                f"environment {env} does not come back to its last observation when its episode's seed and actions are "
-                "repeated, so it is not deterministic under its seed; load with another environment or without one"
-            )
+    if not (saved["rebuildable"] and collector.rebuildable):
+        collector.forget_episodes()  # learn() will reset the environments
+        if not collector.rebuildable:
+            # Seeded as they were at first, they would begin with the episodes that the replay has already.
+            agent.env.seed(int(np.random.SeedSequence((agent.seed, agent.steps_taken)).generate_state(1)[0] >> 1))
+        return
     collector.observation = arrays["collector/last_observation"]
+    collector.open_actions = [list(arrays[f"collector/open_actions/{env}"]) for env in range(saved["n_envs"])]
+    for env in collector.rebuild(agent.seed):
+        raise ValueError(
+            f"environment {env} does not come back to its last observation when its episode's seed and actions are "
+            "repeated, so it is not deterministic under its seed; load with another environment or without one"
+        )
     agent._last_obs = agent.observation_adapter.unpack(collector.observation)
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)
 
 
-def _require_space(name: str, saved: spaces.Space[Any], given: spaces.Space[Any]) -> None:
-    # Descriptions are compared, for they are what a file keeps: of MiniGrid's missions only that they are texts.
-    if space_to_json(saved) != space_to_json(given):
-        raise ValueError(f"{name} spaces do not match: {saved} != {given}")
+def require_spaces(env: VecEnv, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    """Raise ValueError where environments have other spaces than an agent's."""
+    pairs = {"Observation": (observation_space, env.observation_space), "Action": (action_space, env.action_space)}
+    for name, (ours, theirs) in pairs.items():
+        # Descriptions are compared, for they are what a file keeps: of MiniGrid's missions only that they are texts.
+        if space_to_json(ours) != space_to_json(theirs):
+            raise ValueError(f"{name} spaces do not match: {ours} != {theirs}")
 
 
 def _part(entries: dict[str, Any], prefix: str) -> dict[str, Any]:

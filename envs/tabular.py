@@ -92,7 +92,7 @@ def minigrid_table(env: gym.Env[Any, Any], *, seed: int = 0, max_states: int = 1
     """
     bare = _bare_minigrid(env)
     env.reset(seed=seed)
-    simulator = _Simulator(bare)
+    simulator = Simulator(bare)
     with _without_observations(bare):
         nodes, transition = _search(simulator, max_states)
     observation = np.stack([simulator.observation(node.state) for node in nodes])
@@ -117,7 +117,7 @@ class _Outcome(Enum):
     SUCCEEDED = 2
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """All that MiniGrid's ``step`` reads and changes. Objects count by identity: they move, but none is made."""
 
     position: tuple[int, int]
@@ -129,12 +129,15 @@ class _State(NamedTuple):
 
 
 class _Node(NamedTuple):
-    state: _State
+    state: State
     outcome: _Outcome
 
 
-class _Simulator:
-    """A MiniGrid environment after its reset, whose state can be read, compared and put back."""
+class Simulator:
+    """A bare MiniGrid environment after its reset, whose state can be read, compared and put back.
+
+    Good for one episode: the objects are those of the grid that it begins with.
+    """
 
     def __init__(self, env: Any) -> None:  # a MiniGridEnv, which annotates attributes with the None that they start as
         self.env = env
@@ -144,9 +147,10 @@ class _Simulator:
         self.movables = [thing for thing in objects if thing.can_pickup()]
         self.unsearched = self._unsearched()
 
-    def state(self) -> _State:
+    def state(self) -> State:
+        """The present state; hashable, and equal to another only if it is the same for all that follows."""
         env = self.env
-        return _State(
+        return State(
             position=_cell(env.agent_pos),
             direction=int(env.agent_dir),
             carrying=env.carrying,
@@ -155,7 +159,7 @@ class _Simulator:
             places=tuple([None if thing.cur_pos is None else _cell(thing.cur_pos) for thing in self.movables]),
         )
 
-    def restore(self, state: _State) -> None:
+    def restore(self, state: State) -> None:
         env = self.env
         env.agent_pos, env.agent_dir, env.carrying = state.position, state.direction, state.carrying
         env.grid.grid = list(state.cells)
@@ -165,17 +169,21 @@ class _Simulator:
         for thing, place in zip(self.movables, state.places, strict=True):
             thing.cur_pos = place
 
-    def successors(self, state: _State) -> Iterator[_Node]:
+    def successors(self, state: State) -> Iterator[_Node]:
         """What each action leads to."""
         for action in self.actions:
             self.restore(state)
             _, reward, terminated, _, _ = self.env.step(action)
             ended = _Outcome.SUCCEEDED if reward > 0 else _Outcome.FAILED
             yield _Node(self.state(), ended if terminated else _Outcome.ONGOING)
-        if self._unsearched() != self.unsearched:
+        if not self.state_is_all():
             self._refuse()
 
-    def observation(self, state: _State) -> np.ndarray:
+    def state_is_all(self) -> bool:
+        """Whether nothing outside of the state has changed since the reset: neither the generator nor another value."""
+        return self._unsearched() == self.unsearched
+
+    def observation(self, state: State) -> np.ndarray:
         self.restore(state)
         return symbols(self.env.gen_obs())
 
@@ -193,7 +201,7 @@ class _Simulator:
         raise ValueError(f"{self.env} keeps state that the search cannot restore: {', '.join(changed)}")
 
 
-def _search(simulator: _Simulator, max_states: int) -> tuple[list[_Node], np.ndarray]:
+def _search(simulator: Simulator, max_states: int) -> tuple[list[_Node], np.ndarray]:
     """All nodes in order of discovery, and transition int64[S, A]."""
     nodes = [_Node(simulator.state(), _Outcome.ONGOING)]
     index = {nodes[0]: 0}

@@ -74,5 +74,4 @@ class CheckpointEvery(BaseCallback):
     def save(self, agent: JEPAAgent) -> None:
         """Save now."""
         agent.attachments["progress"] = list(self.progress.rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         agent.save(self.path)

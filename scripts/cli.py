@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "figures and an HTML page of one or more runs",
     "speed": "how fast a run's update is, against the bare forward and backward pass",
     "paper": "remake the experiments of the papers: jepa-rl paper counting --quick",
+    "benchmark": "the agent beside PPO and DQN on MiniGrid: jepa-rl benchmark minigrid --quick",
     "ablate": "what each choice of the counting preset buys, by switching it off",
     "demo": "train, evaluate and report the counting preset, and show the table",
 }

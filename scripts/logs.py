@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,27 @@ class ProgressCSV(KVWriter):
         self.path.write_text(text.getvalue(), newline="")
 
 
+def require_wandb() -> None:
+    """Raise ImportError or ValueError, saying what to do, where wandb is not installed or knows no account."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise ImportError("--wandb needs the wandb package: pip install 'jepa-rl[wandb]'") from error
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return
+    try:
+        wandb.login()
+    except wandb.errors.Error as error:
+        raise ValueError(f"--wandb needs an account, or WANDB_MODE=offline: {error}") from error
+
+
 class WandbOutput(KVWriter):
     """Weights & Biases as one more output. Works without an account when WANDB_MODE=offline."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ImportError("--wandb needs the wandb package: pip install 'jepa-rl[wandb]'") from error
+        require_wandb()
+        import wandb
+
         self._run = wandb.init(project="jepa_rl", dir=str(folder), name=folder.name, config=config, resume="allow")
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Sequence
+
+from jepa_rl.scripts.studies import run_study
 
 STUDIES = {
     "counting": ("counting_study", "arXiv:2509.12249: what anchors a JEPA representation, on the counting environment"),
@@ -14,17 +14,4 @@ STUDIES = {
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
-        return
-    name, *rest = arguments
-    if name not in STUDIES:
-        near = difflib.get_close_matches(name, STUDIES) or sorted(STUDIES)
-        raise ValueError(f"unknown study {name!r}; did you mean {' or '.join(near)}?")
-    package, _ = STUDIES[name]
-    importlib.import_module(f"jepa_rl.scripts.{package}.command").main(rest)
-
-
-def _usage() -> str:
-    lines = [f"  {name:<9} {about}" for name, (_, about) in STUDIES.items()]
-    return "\n".join(["usage: jepa-rl paper STUDY [OPTIONS]", "", *lines, "", "jepa-rl paper STUDY --help explains one."])
+    run_study("paper", STUDIES, arguments)

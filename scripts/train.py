@@ -17,7 +17,7 @@ import tyro
 from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, preset
 from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
-from jepa_rl.scripts.logs import make_logger
+from jepa_rl.scripts.logs import make_logger, require_wandb
 from jepa_rl.scripts.run_folder import RunConfig, RunFolder, RunStoppedError
 from jepa_rl.scripts.speed import measure_update
 from jepa_rl.world_model import diagnostics
@@ -74,7 +74,9 @@ def main(arguments: Sequence[str]) -> None:
         total_timesteps=args.total_timesteps,
         agent=args.agent,
     )
-    # The agent comes first: a wrong option or environment must not leave a folder behind.
+    # The folder comes last: a wrong option or environment, or no access to wandb, must not leave one behind.
+    if args.wandb:
+        require_wandb()
     agent = JEPAAgent(args.agent, config.factory(), seed=args.seed, device=args.device)
     run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
     execute(run, agent, args)

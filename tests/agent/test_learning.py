@@ -5,7 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox, IdentityEnvMultiDiscrete
+from stable_baselines3.common.envs import (
+    IdentityEnv,
+    IdentityEnvBox,
+    IdentityEnvMultiBinary,
+    IdentityEnvMultiDiscrete,
+)
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from jepa_rl.agent import AgentConfig, ExplorationConfig, JEPAAgent, ReplayConfig, TrainingConfig
@@ -36,14 +41,18 @@ def seeded(env, seed=3):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: IdentityEnv(5, ep_length=20), lambda: IdentityEnvMultiDiscrete(3, ep_length=20)],
-    ids=["discrete", "multi_discrete"],
+    [
+        lambda: IdentityEnv(5, ep_length=20),
+        lambda: IdentityEnvMultiDiscrete(3, ep_length=20),
+        lambda: IdentityEnvMultiBinary(3, ep_length=20),
+    ],
+    ids=["discrete", "multi_discrete", "multi_binary"],
 )
 def test_identity_of_finite_actions_is_learned(make):
     agent = JEPAAgent(CONFIG, lambda: seeded(make()), seed=0)
     agent.learn(1_600)
     mean, _ = evaluate_policy(agent, seeded(make(), 9), n_eval_episodes=5, warn=False)
-    assert mean >= 19  # of 20; a random action gets 4 or 2
+    assert mean >= 19  # of 20; a random action gets 4 or less
 
 
 def test_identity_of_a_box_is_learned():

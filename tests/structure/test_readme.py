@@ -1,4 +1,4 @@
-"""What the README shows runs, and what it names exists."""
+"""What the pages show runs, and what they name exists."""
 
 import re
 import subprocess
@@ -8,18 +8,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+# Pages whose python blocks are run, one after the other in one process; with the steps that are trained for: what is tested
+# is that the lines work together.
+PAGES = {"README.md": 1_200, "docs/sb3.md": 300}
 
 
-def test_the_example_runs_and_is_short(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(example.strip().splitlines()) <= 14
-    # The same lines with fewer steps: what is tested is that they work together.
-    short = re.sub(r"total_timesteps=[\d_]+", "total_timesteps=1_200", example)
-    assert short != example
-    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_run(page, tmp_path):
+    whole = "\n".join(python_blocks(page))
+    short = re.sub(r"total_timesteps=[\d_]+", f"total_timesteps={PAGES[page]}", whole)
+    short = re.sub(r"n_eval_episodes=\d+", "n_eval_episodes=2", short)
+    assert short != whole
+    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "counter.zip").is_file()
+    for saved in re.findall(r"\.save\(\"(\w+)\"", whole):
+        assert (tmp_path / f"{saved}.zip").is_file()
+
+
+def test_the_example_of_the_readme_is_short():
+    (example,) = python_blocks("README.md")
+    assert len(example.strip().splitlines()) <= 14
+
+
+def test_every_page_with_python_is_run():
+    pages = ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    assert {page for page in pages if python_blocks(page)} == set(PAGES)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""``jepa-rl benchmark minigrid``: every task, algorithm and seed, resumable, and the page that reports it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepa_rl.agent import preset
+from jepa_rl.scripts.grid import Backend, run_grid
+from jepa_rl.scripts.minigrid_benchmark.measure import train_and_measure
+from jepa_rl.scripts.minigrid_benchmark.tasks import (
+    ALGORITHMS,
+    EPISODES,
+    QUICK,
+    QUICK_EPISODES,
+    SEEDS,
+    TASKS,
+    Algorithm,
+    cells,
+    task,
+)
+from jepa_rl.scripts.train import overridden
+
+try:
+    from jepa_rl.scripts.minigrid_benchmark.page import render, terminal_table
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("matplotlib"):
+        raise
+    raise ImportError("figures need matplotlib: pip install 'jepa-rl[report]'") from error
+from jepa_rl.scripts.minigrid_benchmark.summary import Results
+
+VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
+RESULTS = Path("docs/results/minigrid")
+QUICK_RESULTS = Path("runs/minigrid-quick")
+PAGE = Path("docs/minigrid.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniGridArgs:
+    """Our agent, PPO and n-step DQN on MiniGrid: steps and seconds until a success rate holds, on held-out episodes.
+
+    A run that is finished is not run again, so that the command can be stopped and started; a run that was killed begins
+    anew. Each writes its curve to NAME-seedN.csv as it goes and its result to NAME-seedN.json. Any setting of our agent can
+    be changed, as in --agent.planner.horizon 4.
+
+    Examples:
+      jepa-rl benchmark minigrid --quick
+      jepa-rl benchmark minigrid --tasks DoorKey-5x5 Empty-8x8 --algos ppo dqn --seeds 5 --out runs/baselines
+      jepa-rl benchmark minigrid --render
+    """
+
+    tasks: tuple[str, ...] = tuple(each.name for each in TASKS)
+    """Ids of MiniGrid, in full or as here. Others than these get 200,000 steps with an evaluation every 10,000."""
+    algos: tuple[Algorithm, ...] = ALGORITHMS
+    """Algorithms to run."""
+    seeds: int = SEEDS
+    """Seeds of every task and algorithm."""
+    preset: str = "minigrid"
+    """Settings of our agent."""
+    out: Path | None = None
+    """Folder of the raw results: docs/results/minigrid by default, runs/minigrid-quick with --quick."""
+    jobs: int = 2
+    """Runs side by side; the cores are shared among them."""
+    backend: Backend = "local"
+    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """DoorKey-5x5 alone, one seed, 15,000 steps: a few minutes on two cores."""
+    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only remake the page and its figures from the results that are there."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    rest, agent_options = split_agent_options(arguments)
+    args = tyro.cli(MiniGridArgs, prog="jepa-rl benchmark minigrid", args=rest)
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
+    if args.quick and out.resolve() == RESULTS.resolve():
+        raise ValueError(f"--quick needs an --out other than {RESULTS}, which holds the documentation's results")
+    if not args.render:
+        grid = cells(
+            [QUICK] if args.quick else [task(name) for name in args.tasks],
+            args.algos,
+            1 if args.quick else args.seeds,
+            preset=args.preset,
+            agent=overridden(preset(args.preset).agent, agent_options) if "jepa" in args.algos else None,
+            episodes=QUICK_EPISODES if args.quick else EPISODES,
+        )
+        run_grid(grid, functools.partial(train_and_measure, out=out.resolve()), out, args.jobs, args.backend, VERSION)
+    page = PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name
+    written = render(out, page)
+    print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")
+
+
+def split_agent_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take ``--agent.NAME VALUES`` out of a command line; the second list has them as ``--NAME VALUES``."""
+    rest: list[str] = []
+    options: list[str] = []
+    now = rest
+    for argument in arguments:
+        if argument.startswith("--"):
+            now = options if argument.startswith("--agent.") else rest
+        now.append("--" + argument.removeprefix("--agent.") if now is options and argument.startswith("--") else argument)
+    return rest, options

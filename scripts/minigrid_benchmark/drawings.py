@@ -1,0 +1,75 @@
+"""The learning curves of the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run, wilson
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, Task
+from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
+
+NAMES = {"jepa": "JEPA", "ppo": "PPO", "dqn": "5-step DQN"}
+COLOUR_OF = dict(zip(ALGORITHMS, COLOURS, strict=False))
+COLUMNS = 4
+
+
+def curves(results: Results, column: str, label: str) -> Figure:
+    """A success rate against environment steps, one panel per task; the legend takes the panel after the last."""
+    tasks = results.tasks
+    columns = min(COLUMNS, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = blank((max(2.5 * columns + 0.6, 4.6), 2.2 * rows + 0.4), dpi=110)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for number, axes in enumerate(grid.flat):
+        if number >= len(tasks):
+            axes.axis("off")
+            continue
+        _panel(axes, results, tasks[number], column)
+        if number % columns == 0:
+            axes.set_ylabel(label, fontsize=9, color=INK)
+        if number + columns >= len(tasks):
+            axes.set_xlabel("environment steps", fontsize=9, color=INK)
+    lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
+    names = [NAMES[name] for name in results.algorithms]
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(names)}
+    if len(tasks) < grid.size:
+        place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
+    figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)
+    return figure
+
+
+def _middle(columns: int, rows: int) -> tuple[float, float]:
+    """The centre of the last panel, as shares of the figure."""
+    return 1 - 0.5 / columns, 0.5 / rows
+
+
+def _panel(axes: Axes, results: Results, task: Task, column: str) -> None:
+    for algorithm in results.algorithms:
+        runs = results.of(task, algorithm)
+        if runs:
+            _line(axes, runs, column, COLOUR_OF[algorithm], NAMES[algorithm])  # type: ignore[index]
+    axes.set_title(task.name, fontsize=10, color=INK, loc="left")
+    axes.set_xlim(0, task.env_steps)
+    axes.set_ylim(-0.03, 1.03)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.locator_params(axis="x", nbins=4)
+    tidy(axes)
+
+
+def _line(axes: Axes, runs: Sequence[Run], column: str, colour: str, name: str) -> None:
+    """Mean over seeds, with a band from the lowest to the highest; one seed with Wilson's interval."""
+    points = min(len(run.curve[column]) for run in runs)
+    rates = np.array([run.curve[column][:points] for run in runs])
+    steps = np.mean([run.curve["env_steps"][:points] for run in runs], axis=0)
+    axes.plot(steps, rates.mean(axis=0), color=colour, linewidth=1.6, label=name)
+    if len(runs) > 1:
+        low, high = rates.min(axis=0), rates.max(axis=0)
+    else:
+        low, high = np.transpose([wilson(rate, runs[0].cell["episodes"]) for rate in rates[0]])
+    axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)

@@ -1,0 +1,154 @@
+"""The page of the benchmark and its figures, from the raw results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jepa_rl.scripts.counting_study.page import markdown
+from jepa_rl.scripts.minigrid_benchmark import drawings
+from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
+from jepa_rl.scripts.minigrid_benchmark.prose import compose
+from jepa_rl.scripts.minigrid_benchmark.summary import (
+    LEVELS,
+    Interval,
+    Results,
+    Run,
+    interquartile_mean,
+    probability_of_improvement,
+    wilson,
+)
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.reporting.drawing import picture
+
+MEASURES: dict[str, Callable[[Run], float]] = {
+    "success at the end": lambda run: run.final,
+    "success over the budget": lambda run: run.area,
+}
+
+
+def render(folder: Path, page: Path) -> Path:
+    """Write the page, and its figures to figures/minigrid beside it; returns the page's path."""
+    results = Results.load(folder)
+    figures = page.parent / "figures" / "minigrid"
+    figures.mkdir(parents=True, exist_ok=True)
+    for name, label in (("sampled", "sampled success"), ("greedy", "greedy success")):
+        drawn = drawings.curves(results, f"success_{name}", label)
+        (figures / f"{name}.png").write_bytes(picture(drawn, name, label).data)
+    tables = {
+        "steps": hold_table(results, "env_steps"),
+        "seconds": hold_table(results, "wall_seconds"),
+        "overall": overall_table(results),
+        "end": end_table(results),
+        "cost": cost_table(results),
+    }
+    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    return page
+
+
+def hold_table(results: Results, column: str) -> str:
+    """When each level begins to be held, in environment steps or seconds of training."""
+    body = []
+    for task, name in _pairs(results):
+        runs = results.of(task, name)
+        entries = [held_text([run.when_held(level, column) for run in runs], task.env_steps) for level in LEVELS]
+        body.append([task.name, NAMES[name], str(len(runs)), *entries])
+    return markdown(["task", "algorithm", "seeds", *(f"to {level:g}" for level in LEVELS)], body)
+
+
+def held_text(values: Sequence[float | None], budget: int) -> str:
+    """Mean over the seeds that held it and their own figures, or how many they are where not all did."""
+    held = [value for value in values if value is not None]
+    if not held:
+        return f"never ({budget:,})"
+    mean, seeds = f"{np.mean(held):,.0f}", ", ".join(f"{value:,.0f}" for value in held)
+    if len(held) < len(values):
+        return f"{mean} ({len(held)} of {len(values)})"
+    return mean if len(held) == 1 else f"{mean} ({seeds})"
+
+
+def overall_table(results: Results) -> str:
+    """Interquartile means over tasks and seeds, and how probably the first algorithm beats each other."""
+    tasks = [task for task in results.tasks if all(results.of(task, name) for name in results.algorithms)]
+    if not tasks:
+        return "No task has results of every algorithm yet."
+
+    def scores(name: str, read: Callable[[Run], float]) -> list[list[float]]:
+        return [[read(run) for run in results.of(task, name)] for task in tasks]
+
+    first, *others = results.algorithms
+    body = []
+    for label, read in MEASURES.items():
+        means: list[Interval] = [interquartile_mean(scores(name, read)) for name in results.algorithms]
+        chances = [probability_of_improvement(scores(first, read), scores(name, read)) for name in others]
+        body.append([label, *(each.text() for each in (*means, *chances))])
+    header = ["over " + ("one task" if len(tasks) == 1 else f"{len(tasks)} tasks")]
+    header += [f"{NAMES[name]}: IQM" for name in results.algorithms]
+    return markdown([*header, *(f"P({NAMES[first]} > {NAMES[name]})" for name in others)], body)
+
+
+def end_table(results: Results) -> str:
+    """What the last evaluation gave."""
+    body = []
+    for task, name in _pairs(results):
+        runs = results.of(task, name)
+        rates = [_rate(runs, column) for column in ("success_sampled", "success_greedy", "looped_share")]
+        returns = [f"{np.mean([run.last(f'return_{mode}') for run in runs]):.2f}" for mode in ("sampled", "greedy")]
+        body.append([task.name, NAMES[name], *rates, *returns])
+    header = ["sampled success", "greedy success", "greedy episodes that looped", "sampled return", "greedy return"]
+    return markdown(["task", "algorithm", *header], body)
+
+
+def _rate(runs: Sequence[Run], column: str) -> str:
+    """Mean over seeds with the seeds behind it; a single seed has Wilson's interval."""
+    rates = [run.last(column) for run in runs]
+    if len(runs) > 1:
+        return f"{np.mean(rates):.2f} ({', '.join(f'{rate:.2f}' for rate in rates)})"
+    low, high = wilson(rates[0], runs[0].cell["episodes"])
+    return f"{rates[0]:.2f} ({low:.2f} to {high:.2f})"
+
+
+def cost_table(results: Results) -> str:
+    """What a run costs, mean over seeds."""
+    body = []
+    for task, name in _pairs(results):
+        runs = results.of(task, name)
+
+        def mean(read: Callable[[Run], float], runs: Sequence[Run] = runs) -> str:
+            return f"{np.mean([read(run) for run in runs]):,.0f}"
+
+        body.append(
+            [
+                task.name,
+                NAMES[name],
+                mean(lambda run: run.last("env_steps")),
+                mean(lambda run: run.last("updates")),
+                mean(lambda run: run.last("wall_seconds")),
+                mean(lambda run: run.last("env_steps") / run.last("wall_seconds")),
+                mean(lambda run: run.last("evaluation_seconds")),
+                mean(lambda run: run.last("peak_memory_mb")),
+            ]
+        )
+    header = ["environment steps", "updates", "seconds of training", "steps per second", "seconds of evaluation", "peak MB"]
+    return markdown(["task", "algorithm", *header], body)
+
+
+def _pairs(results: Results) -> list[tuple[Task, str]]:
+    return [(task, name) for task in results.tasks for name in results.algorithms if results.of(task, name)]
+
+
+def terminal_table(results: Results) -> str:
+    """The main figures, for a terminal."""
+    lines = [f"{'task':<24} {'algorithm':<12} {'seeds':>5} {'success':>8} {'greedy':>7} {'looped':>7}  steps to hold 0.95"]
+    for task, name in _pairs(results):
+        runs = results.of(task, name)
+        sampled, greedy, looped = (
+            f"{np.mean([run.last(column) for run in runs]):.2f}"
+            for column in ("success_sampled", "success_greedy", "looped_share")
+        )
+        held = held_text([run.when_held(LEVELS[-1], "env_steps") for run in runs], task.env_steps)
+        lines.append(f"{task.name:<24} {NAMES[name]:<12} {len(runs):>5} {sampled:>8} {greedy:>7} {looped:>7}  {held}")
+    return "\n".join(lines)

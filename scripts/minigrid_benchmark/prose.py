@@ -1,0 +1,174 @@
+"""What the benchmark's page says, with the measured figures filled in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
+from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
+from jepa_rl.scripts.minigrid_benchmark.summary import HOLD, LEVELS, MIN_SEEDS, RESAMPLES, Results
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, SEEDS, TASKS, Task
+
+LEVEL = LEVELS[-1]
+
+TEMPLATE = """\
+# MiniGrid: sample efficiency beside PPO and DQN
+
+`jepa-rl benchmark minigrid` trains every algorithm on every task with every seed, evaluates it along the way and
+writes this page; `--render` remakes the page and its figures from the [raw curves]({raw}), `--quick` runs one short
+task. A run that is finished is not run again.
+
+{state}
+
+{findings}
+
+![Sampled success against environment steps](figures/minigrid/sampled.png)
+
+{bands}
+
+## Environment steps until a success rate holds
+
+{steps}
+
+A level holds from the first of {hold} evaluations in a row whose sampled success reaches it; a rate is known only
+where an evaluation was ({intervals}). Means over seeds, the seeds in brackets; "2 of 3" is how many of them got
+there, and the mean is theirs; "never" gives the budget.
+
+## Seconds of training until it holds
+
+{seconds}
+
+Wall time of one process without the evaluations, on the machine that ran the grid: to compare algorithms, not
+machines. "never" gives the budget in environment steps.
+
+## Over tasks
+
+{overall}
+
+Success is sampled success: at the end, the mean of a run's last {hold} evaluations; over the budget, the mean of all
+of them, which rewards learning soon. IQM is the mean of the middle half of all runs; P is the chance that a run of
+the one beats a run of the other on the same task, ties counting half
+([arXiv:2108.13264](https://arxiv.org/abs/2108.13264)). Intervals: 95 %, from {resamples:,} bootstrap samples that
+draw seeds within each task; none with fewer than {min_seeds} seeds.
+
+## At the end of the budget
+
+{end}
+
+The last evaluation: means over seeds, the seeds in brackets; a single seed has Wilson's 95 % interval. A greedy
+episode *looped* if it ran into the step limit without reaching a new state in the second half of it.
+
+![Greedy success against environment steps](figures/minigrid/greedy.png)
+
+## What it costs
+
+{cost}
+
+Peak MB is the resident memory of the process, with Python and PyTorch in it.
+
+## How it is measured
+
+- **Tasks**: default actions, step limits and rewards; no shaping. Success is an episode that ends with a positive
+  reward: lava and collisions end episodes without one, step limits cut them off.
+- **Observation**: the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction,
+  the same for all. The baselines get it one-hot, 984 numbers.
+- **Evaluation**: {episodes} episodes per point and way of acting, through `predict`, one code path for all. Their
+  seeds are never training's; they are the same for every algorithm and at every point of a run. Most tasks have few
+  layouts, so that a held-out seed is mostly a layout that was met before: only DoorKey-8x8, and DoorKey-6x6 in part,
+  test generalisation.
+- **Sampled** is the policy as it acts without extra random actions: PPO's distribution, JEPA's draw among good plans,
+  and DQN with its final {epsilon:.0f} % of random actions, without which it has nothing to draw. **Greedy** is the most
+  probable action, the best plan, the highest value.
+- **PPO** (Stable-Baselines3): {ppo}. Three 2x2 convolutions over the one-hot cells.
+- **DQN** (Stable-Baselines3, {n_steps}-step returns): {dqn}. The schedule of random actions is the same on every
+  task.
+{jepa}"""
+
+
+def compose(results: Results, tables: dict[str, str], raw: str) -> str:
+    """The page, in Markdown; ``raw`` is the path of the results relative to it."""
+    episodes = sorted({run.cell["episodes"] for run in results.runs})
+    return TEMPLATE.format(
+        raw=raw,
+        state=_state(results),
+        findings=_findings(results),
+        bands=_bands(results),
+        hold=HOLD,
+        intervals=", ".join(f"{task.name} every {task.eval_every:,}" for task in results.tasks),
+        resamples=RESAMPLES,
+        min_seeds=MIN_SEEDS,
+        episodes=" or ".join(map(str, episodes)),
+        epsilon=100 * DQN_SETTINGS["epsilon_end"],
+        n_steps=DQN_SETTINGS["n_steps"],
+        ppo=_listed(PPO_SETTINGS),
+        dqn=_listed(DQN_SETTINGS),
+        jepa=_jepa(results),
+        **tables,
+    )
+
+
+def _state(results: Results) -> str:
+    """What the page rests on."""
+    grid = {(task.env_id, task.env_steps, name, seed) for task in TASKS for name in ALGORITHMS for seed in range(SEEDS)}
+    done = {tuple(run.cell[key] for key in ("env_id", "env_steps", "algo", "seed")) for run in results.runs}
+    lines = []
+    if grid <= done:
+        lines.append(f"The grid is complete: {len(done)} runs.")
+    elif grid & done:
+        lines.append(
+            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
+        )
+    else:
+        lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
+    if results.unfinished:
+        lines.append(f"Curves of {results.unfinished} unfinished runs lie beside the results and are left out.")
+    if "jepa" not in results.algorithms:
+        lines.append("**There are no results of our agent yet**: this page compares the baselines only.")
+    return " ".join(lines)
+
+
+def _findings(results: Results) -> str:
+    """One line per task: who holds the highest level, and from when."""
+    return "\n".join(f"- **{task.name}**: {_finding(results, task)}" for task in results.tasks)
+
+
+def _finding(results: Results, task: Task) -> str:
+    runs = {name: results.of(task, name) for name in results.algorithms if results.of(task, name)}
+    found = {name: [run.when_held(LEVEL, "env_steps") for run in these] for name, these in runs.items()}
+    if not any(step is not None for steps in found.values() for step in steps):
+        final = {name: float(np.mean([run.final for run in these])) for name, these in runs.items()}
+        best = max(final, key=final.__getitem__)
+        end = f"best at the end: {NAMES[best]} with {final[best]:.2f}"
+        return f"nobody holds {LEVEL:g} within {task.env_steps:,} steps; {end}."
+    # Those with every seed there first, then by steps.
+    share = {name: np.mean([step is not None for step in steps]) for name, steps in found.items()}
+    mean = {name: np.mean([step for step in steps if step is not None] or [np.inf]) for name, steps in found.items()}
+    order = sorted(found, key=lambda name: (-share[name], mean[name]))
+    return f"{LEVEL:g} held by " + ", ".join(_who(NAMES[name], found[name]) for name in order) + "."
+
+
+def _who(name: str, steps: list[float | None]) -> str:
+    held = [step for step in steps if step is not None]
+    if not held:
+        return f"{name} never"
+    seeds = "" if len(steps) == 1 else f" ({len(held)} of {len(steps)} seeds)"
+    return f"{name} from {np.mean(held):,.0f} steps on{seeds}"
+
+
+def _bands(results: Results) -> str:
+    single = "Wilson's 95 % interval of the episodes, which knows nothing of other seeds"
+    if all(run.cell["seed"] == 0 for run in results.runs):
+        return f"One seed; bands are {single}."
+    return f"Means over seeds; bands reach from the lowest seed to the highest. Where there is one seed, they are {single}."
+
+
+def _listed(settings: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def _jepa(results: Results) -> str:
+    presets = sorted({run.cell["settings"]["preset"] for run in results.runs if run.cell["algo"] == "jepa"})
+    if not presets:
+        return ""
+    named = " and ".join(f"`{name}`" for name in presets)
+    return f"- **JEPA**: the preset {named}, one setting for all tasks; every setting is in the raw JSON files.\n"

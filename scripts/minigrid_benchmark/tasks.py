@@ -1,0 +1,100 @@
+"""What is run: tasks with their budgets, algorithms, and the cells of the grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from jepa_rl.agent import AgentConfig
+from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES
+
+Algorithm = Literal["jepa", "ppo", "dqn"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+PREFIX, SUFFIX = "MiniGrid-", "-v0"
+EPISODES = 50  # held-out ones per evaluation and way of acting
+SEEDS = 3
+QUICK_EPISODES = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment with its budget; default actions, step limit and rewards."""
+
+    env_id: str
+    env_steps: int  # of training
+    eval_every: int  # environment steps
+
+    def __post_init__(self) -> None:
+        if self.env_steps < 1 or self.eval_every < 1 or self.env_steps % self.eval_every:
+            raise ValueError(
+                f"{self.env_id}: the budget must be a positive multiple of the evaluation interval, "
+                f"got {self.env_steps} and {self.eval_every}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The id without what all ids share."""
+        return self.env_id.removeprefix(PREFIX).removesuffix(SUFFIX)
+
+
+# Until a task is solved, the sampled half of an evaluation acts for 50 step limits (100 to 640 steps): as long as thousands
+# of training steps. Hence no more than 20 to 25 evaluations.
+TASKS = (
+    Task("MiniGrid-Empty-8x8-v0", 40_000, 2_000),
+    Task("MiniGrid-DoorKey-5x5-v0", 60_000, 2_500),
+    Task("MiniGrid-DoorKey-6x6-v0", 200_000, 8_000),
+    Task("MiniGrid-DoorKey-8x8-v0", 400_000, 20_000),
+    Task("MiniGrid-SimpleCrossingS9N1-v0", 150_000, 6_000),
+    Task("MiniGrid-Dynamic-Obstacles-5x5-v0", 150_000, 6_000),
+    Task("MiniGrid-FourRooms-v0", 300_000, 12_000),
+)
+QUICK = Task("MiniGrid-DoorKey-5x5-v0", 15_000, 3_000)
+DEFAULT_BUDGET = 200_000, 10_000
+
+
+def task(name: str) -> Task:
+    """The task of an id, or of its short name such as DoorKey-5x5; one that is not in ``TASKS`` gets the default budget.
+
+    Raises ValueError for an id that is not registered, naming near ones.
+    """
+    env_id = name if name.startswith(PREFIX) else f"{PREFIX}{name}{SUFFIX}"
+    for known in TASKS:
+        if known.env_id == env_id:
+            return known
+    make_env(env_id).close()
+    return Task(env_id, *DEFAULT_BUDGET)
+
+
+def cells(
+    tasks: Sequence[Task],
+    algorithms: Sequence[Algorithm],
+    seeds: int,
+    *,
+    preset: str,
+    agent: AgentConfig | None,
+    episodes: int,
+) -> list[Cell]:
+    """One cell per task, algorithm and seed; the first seed of everything comes first. Only "jepa" needs ``agent``."""
+    settings: dict[str, dict[str, Any]] = {name: BASELINES[name].settings for name in BASELINES}
+    if agent is not None:
+        settings["jepa"] = {"preset": preset, "agent": dataclasses.asdict(agent)}
+    return [
+        {
+            "name": f"{chosen.name}-{algorithm}",
+            "seed": seed,
+            "env_id": chosen.env_id,
+            "algo": algorithm,
+            "env_steps": chosen.env_steps,
+            "eval_every": chosen.eval_every,
+            "episodes": episodes,
+            "settings": settings[algorithm],
+        }
+        for seed in range(seeds)
+        for chosen in tasks
+        for algorithm in algorithms
+    ]
