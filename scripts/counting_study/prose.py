@@ -240,11 +240,12 @@ def _shape_kept(results: Results) -> str:
     names = ", ".join(row(slug).name for slug in WITHOUT_REWARD)
     shape = span(lambda run: run["probes"]["shape_linear"]["score"])
     count = span(lambda run: run["probes"]["count_linear"]["score"])
+    accuracy = span(lambda run: run["accuracy"])
     text = (
         f"In {len(kept)} of the {len(runs)} runs of the rows {names}, the latent keeps a shape apart as well: a linear "
         f"probe reads it with accuracy {shape}, against at most {anchored:.2f} in the reward row. Each count then has "
-        f"several clusters, and the nearest of nine centroids is no measure of it: accuracy {span(lambda run: run['accuracy'])} "
-        f"where a linear probe still reads the count with {count}."
+        f"several clusters, and the nearest of nine centroids is no measure of it: accuracy {accuracy} where a linear "
+        f"probe still reads the count with {count}."
     )
     return textwrap.fill(text, 118)
 
