@@ -17,9 +17,19 @@ from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.planners import Plan
 
-Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans [n, H, ...]."""
+Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]
+"""Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the m environments that planned in a step decided."""
+
+    plan: Plan  # of m rows
+    kept: np.ndarray  # bool, of those with a previous plan: whether the action is the one that it had for this step
+
 
 FOLLOWED_RATE = 0.1  # weight of one more episode in the recent share of successes
 
@@ -32,6 +42,7 @@ class VectorStep:
     reward: np.ndarray  # [n]
     done: np.ndarray  # bool[n]
     info: list[dict[str, Any]]
+    decision: Decision | None  # None where every action was random
 
 
 class Collector:
@@ -133,11 +144,11 @@ class Collector:
         streams = self._streams.state()
         try:
             explore, held = self._choose_exploring(timestep)
-            plan = self._choose_planned(~explore)
+            plan, decision = self._choose_planned(~explore)
             action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, plan[:, 0])
             env_action = self._actions.to_env(action)
             following, reward, done, infos = step_all(self.venv, env_action)
-            result = VectorStep(observation=following, reward=reward, done=done, info=infos)
+            result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)
             packed = self._observations.pack(following)
             self._store(action, packed, result)
         except BaseException:
@@ -200,13 +211,19 @@ class Collector:
             held = self._actions.random(n_envs, rng)
         return explore, held
 
-    def _choose_planned(self, planned: np.ndarray) -> np.ndarray:
-        """Plans [n, H, ...], renewed where ``planned``."""
+    def _choose_planned(self, planned: np.ndarray) -> tuple[np.ndarray, Decision | None]:
+        """Plans [n, H, ...], renewed where ``planned``, and how."""
         if not planned.any():
-            return self.plan
+            return self.plan, None
+        previous, warm = self.plan[planned], self.warm[planned]
+        decided = self._decide(self.observation[planned], previous, warm)
+        actions = decided.actions.cpu().numpy()
+        # A plan of one step holds nothing for the next.
+        foreseen = previous[warm, 1:2]
+        kept = (actions[warm, :1] == foreseen).reshape(len(foreseen), -1).all(1) if foreseen.size else np.zeros(0, bool)
         plan = self.plan.copy()
-        plan[planned] = self._decide(self.observation[planned], self.plan[planned], self.warm[planned])
-        return plan
+        plan[planned] = actions
+        return plan, Decision(plan=decided, kept=kept)
 
     def _store(self, action: np.ndarray, observation: np.ndarray, result: VectorStep) -> None:
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in result.info]) & result.done

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.algorithm import Algorithm, with_suffix
@@ -27,6 +26,7 @@ from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.agent.training_log import TrainingLog
 from jepa_rl.planners import Plan, PlannerConfig, make_planner
 from jepa_rl.world_model import WorldModel
 
@@ -72,8 +72,7 @@ class JEPAAgent(Algorithm):
         self.steps_taken = 0  # environment steps in all calls of learn(), also those that reset num_timesteps
         self.wall_seconds = 0.0  # spent in learn(), over all of the run's processes
         self.attachments: dict[str, Any] = {}  # JSON-able data of the caller's that is saved and loaded with the agent
-        self._loss_sums: dict[str, float] = {}  # since the last log
-        self._loss_count = 0
+        self.training_log = TrainingLog()
         if _init_setup_model:
             self._setup_model()
 
@@ -177,11 +176,11 @@ class JEPAAgent(Algorithm):
                 self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
                 self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
                 self._collect(callback)
+                self.wall_seconds = before + time.perf_counter() - began
                 if self.crossed(log_interval):
                     callback.on_rollout_end()
                     self.dump_logs()
                     callback.on_rollout_start()
-                self.wall_seconds = before + time.perf_counter() - began
                 if not callback.on_step():
                     break
             self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
@@ -198,6 +197,8 @@ class JEPAAgent(Algorithm):
         self.steps_taken += self.n_envs
         self._episode_num += int(step.done.sum())
         self._update_info_buffer(step.info, step.done)
+        if step.decision is not None:
+            self.training_log.add_decision(step.decision)
         callback.update_locals(
             {"new_obs": step.observation, "rewards": step.reward, "dones": step.done, "infos": step.info}
         )
@@ -215,30 +216,13 @@ class JEPAAgent(Algorithm):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
             if self.collector.novelty is not None:
                 self.collector.novelty.learn(batch)
-            losses = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
+            figures = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
             self._n_updates += 1
-            self._loss_count += 1
-            for name, loss in losses.items():
-                self._loss_sums[name] = self._loss_sums.get(name, 0.0) + loss
+            self.training_log.updates.add(figures)
 
     def dump_logs(self) -> None:
         """Write the log now, besides every ``log_interval`` steps of ``learn``."""
-        assert self.ep_info_buffer is not None and self.ep_success_buffer is not None
-        if len(self.ep_info_buffer):
-            self.logger.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in self.ep_info_buffer]))
-            self.logger.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in self.ep_info_buffer]))
-        if len(self.ep_success_buffer):
-            self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
-        self.logger.record("rollout/explored_share", self.collector.explored_share(self.num_timesteps))
-        for name, total in self._loss_sums.items():
-            self.logger.record(f"train/{name}_loss", total / self._loss_count)
-        self._loss_sums, self._loss_count = {}, 0
-        self.logger.record("train/learning_rate", self.optimizer.param_groups[0]["lr"])
-        self.logger.record("train/updates", self._n_updates)
-        self.logger.record("time/episodes", self._episode_num)
-        self.logger.record("time/total_timesteps", self.num_timesteps)
-        self.logger.record("time/seconds", self.wall_seconds)
-        self.logger.dump(step=self.num_timesteps)
+        self.training_log.write(self)
 
     def encode(self, observation: Any) -> np.ndarray:
         """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed."""
@@ -266,9 +250,8 @@ class JEPAAgent(Algorithm):
             deterministic=deterministic,
         )
 
-    def _decide(self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray) -> np.ndarray:
-        plan = self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
-        return plan.actions.cpu().numpy()
+    def _decide(self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray) -> Plan:
+        return self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
 
     def predict(  # the state is the previous plan
         self,

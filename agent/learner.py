@@ -46,7 +46,11 @@ class Learner:
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
 
     def update(self, batch: Batch, schedule: float) -> dict[str, float]:
-        """Take one gradient step with ``schedule`` times the learning rate; the losses by name, and their weighted "total".
+        """Take one gradient step with ``schedule`` times the learning rate; return what a log shows of it.
+
+        NAME_loss is there for every term of the objective and "total", their weighted sum; NAME_gradient_norm for every
+        part that was trained and "total", all of them, before clipping; clipped_share is 1 where the gradient was clipped,
+        otherwise 0.
 
         Raises FloatingPointError, with the weights unchanged, where a loss or the gradient is not finite.
         """
@@ -60,21 +64,33 @@ class Learner:
             generator=self._generator,
         )
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        self._descend(loss, schedule)
+        norms = self._descend(loss, schedule)
         if self.ema is not None:
             ema_update(self.ema, self.model, self._config.model.ema_rate)
-        return {name: term.item() for name, term in {**terms, "total": loss}.items()}
+        clipped = norms["total"] > self._config.training.max_gradient_norm
+        figures = {f"{name}_loss": term.detach() for name, term in {**terms, "total": loss}.items()}
+        figures |= {f"{name}_gradient_norm": norm for name, norm in norms.items()}
+        figures["clipped_share"] = clipped.float()
+        return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
 
-    def _descend(self, loss: torch.Tensor, schedule: float) -> None:
+    def _descend(self, loss: torch.Tensor, schedule: float) -> dict[str, torch.Tensor]:
+        """Take the step; the norms of the gradient as it was before clipping, by part and in "total"."""
         training = self._config.training
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        norms = self._gradient_norms()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_gradient_norm)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient norm is {norm.item()} at a loss of {loss.item()}; nothing was applied")
         for group, factor in zip(self.optimizer.param_groups, (1.0, training.encoder_rate), strict=True):
             group["lr"] = training.learning_rate * schedule * factor
         self.optimizer.step()
+        return norms | {"total": norm}
+
+    def _gradient_norms(self) -> dict[str, torch.Tensor]:
+        parts = {"encoder": self.model.encoder, "dynamics": self.model.dynamics, **dict(self.model.heads.items())}
+        gradients = {name: [p.grad for p in part.parameters() if p.grad is not None] for name, part in parts.items()}
+        return {name: torch.nn.utils.get_total_norm(found) for name, found in gradients.items() if found}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         encoder = list(self.model.encoder.parameters())

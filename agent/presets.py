@@ -61,6 +61,28 @@ PRESETS = {
             ),
         ),
     ),
+    "minigrid": Preset(
+        env_id="MiniGrid-DoorKey-5x5-v0",
+        total_timesteps=20_000,
+        agent=AgentConfig(
+            n_envs=4,
+            discount=0.97,
+            model=ModelConfig(
+                latent_dim=128,
+                encoder=EncoderConfig(kind="grid", mixing="bag", hidden=(256,), layer_norm=True),
+                dynamics=DynamicsConfig(target="ema", hidden=256),
+                reward=RewardConfig(input="observation", likelihood="signed_bernoulli"),
+                value=ValueConfig(weight=1.0, likelihood="signed_bernoulli", trace=0.9, at_least_outcome=True, gap=0.7),
+                termination=TerminationConfig(weight=1.0),
+                ema_rate=0.02,
+            ),
+            planner=PlannerConfig(kind="exhaustive", horizon=2, temperature=0.01),
+            # What MiniGrid pays falls with the time taken, which no observation shows.
+            replay=ReplayConfig(capacity=200_000, prioritised_fraction=0.25, rewards="sign"),
+            exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.8, epsilon_end=0.1),
+            training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=64, transitions=5, learning_rate=1e-3),
+        ),
+    ),
 }
 
 

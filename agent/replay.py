@@ -75,6 +75,11 @@ class SequenceReplay:
         """Return the number of transitions that windows can start with."""
         return len(self._starts)
 
+    @property
+    def rewarded(self) -> int:
+        """The number of stored transitions whose reward is not 0."""
+        return len(self._rewarded)
+
     def begin(self, observations: npt.ArrayLike) -> None:
         """Open an episode in every environment with the observations [n_envs, ...] of a vector reset.
 

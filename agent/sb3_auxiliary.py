@@ -18,6 +18,7 @@ from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
 from jepa_rl.agent.sb3_windows import ReplayBufferWindows
 from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.agent.training_log import Means
 from jepa_rl.world_model import Batch, ModelConfig
 from jepa_rl.world_model.target import frozen_copy
 
@@ -151,14 +152,12 @@ class JEPAAuxiliaryCallback(BaseCallback):
         if due < 1 or not len(self.windows):
             return
         assert self.learner is not None
-        sums: dict[str, float] = {}
+        means = Means()
         for _ in range(due):
-            losses = self.learner.update(self.sample(), training.rate_share(self.model._current_progress_remaining))
+            means.add(self.learner.update(self.sample(), training.rate_share(self.model._current_progress_remaining)))
             self.updates += 1
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, 0.0) + loss
-        for name, total in sums.items():
-            self.logger.record(f"auxiliary/{name}_loss", total / due)
+        for name, mean in means.current().items():
+            self.logger.record(f"auxiliary/{name}", mean)
         self.logger.record("auxiliary/updates", self.updates)
 
     def sample(self) -> Batch:

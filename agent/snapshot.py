@@ -24,7 +24,7 @@ from jepa_rl.agent.spaces import space_from_json, space_to_json
 if TYPE_CHECKING:
     from jepa_rl.agent.jepa_agent import JEPAAgent
 
-COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "_loss_count", "wall_seconds", "_total_timesteps")
+COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "wall_seconds", "_total_timesteps")
 
 COLLECTOR_ARRAYS = ("plan", "warm", "held_action", "episode", "seeking", "paid")
 
@@ -40,7 +40,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         "action_space": space_to_json(agent.action_space),
         "seed": agent.seed,
         "counters": {name: getattr(agent, name) for name in COUNTERS},
-        "loss_sums": agent._loss_sums,
+        "training_log": agent.training_log.state(),
         "episodes": [_plain(entry) for entry in agent.ep_info_buffer or ()],
         "successes": [bool(entry) for entry in agent.ep_success_buffer or ()],
         "streams": numpy_streams,
@@ -99,7 +99,8 @@ def restore(
         state = checkpoint.state
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
-        agent._loss_sums = dict(state["loss_sums"])
+        if "training_log" in state:  # older files lack it: the next line of the log averages from here on
+            agent.training_log.load_state(state["training_log"])
         agent.attachments = dict(state["attachments"])
         agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)

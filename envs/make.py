@@ -54,7 +54,7 @@ def make_env(
 def _spec(env_id: str) -> EnvSpec:
     module, _, name = env_id.rpartition(":")
     if module:
-        importlib.import_module(module)
+        _import(module, env_id)
     elif name.startswith(MINIGRID_PREFIXES):
         importlib.import_module("minigrid")
     if name not in gym.registry:
@@ -63,6 +63,17 @@ def _spec(env_id: str) -> EnvSpec:
         near = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=5)]
         raise ValueError(f"unknown environment {env_id!r}; {'near ones: ' + ', '.join(near) if near else 'none is near'}")
     return gym.registry[name]
+
+
+def _import(module: str, env_id: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # what the module itself imports
+        raise ValueError(
+            f"the module {module!r} of {env_id!r} is not found; run in the folder that holds it, or install it"
+        ) from error
 
 
 def _taken_keywords(spec: EnvSpec) -> set[str] | None:

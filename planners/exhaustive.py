@@ -54,7 +54,8 @@ class ExhaustivePlanner:
             first = draw_categorical(boltzmann(best, self.temperature), 1, generator).squeeze(1)
         rows = torch.arange(len(latent), device=latent.device)
         leaf = first * returns.shape[2] + continuation[rows, first]
-        return Plan(actions=actions[self._path(leaf)], value=best[rows, first])
+        spread = returns.flatten(1).std(dim=1, correction=0)
+        return Plan(actions=actions[self._path(leaf)], value=best[rows, first], spread=spread)
 
     def _path(self, leaf: Tensor) -> Tensor:
         """Return the joint action numbers [B, H] that lead to the leaves [B]: their digits in base |A|."""

@@ -43,5 +43,9 @@ class RandomShootingPlanner:
         sampled = self.space.sample((batch_size, self.samples, self.horizon), generator).to(latent.device)
         candidates = Candidates.scored(model, latent, guidance.lead(sampled), self.discount)
         return candidates.choose(
-            elites=self.elites, temperature=self.temperature, generator=generator, deterministic=deterministic
+            elites=self.elites,
+            temperature=self.temperature,
+            generator=generator,
+            deterministic=deterministic,
+            spread=candidates.spread,
         )

@@ -87,15 +87,25 @@ class Candidates:
         rows = torch.arange(len(order), device=order.device).unsqueeze(1)
         return Candidates(actions=self.actions[rows, order], returns=self.returns[rows, order])
 
-    def choose(self, *, elites: int, temperature: float, generator: torch.Generator, deterministic: bool) -> Plan:
-        """Take the best candidate, or draw one among the elites with weights exp(return / temperature)."""
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of the returns, [B]; 0 for a single candidate."""
+        return self.returns.std(dim=1, correction=0)
+
+    def choose(
+        self, *, elites: int, temperature: float, generator: torch.Generator, deterministic: bool, spread: Tensor
+    ) -> Plan:
+        """Take the best candidate, or draw one among the elites with weights exp(return / temperature).
+
+        ``spread`` [B] is that of the candidates which the search began with.
+        """
         if deterministic:
             index = self.returns.argmax(dim=1)
         else:
             good = self.returns.masked_fill(~elite_mask(self.returns, elites), -torch.inf)
             index = draw_categorical(boltzmann(good, temperature), 1, generator).squeeze(1)
         rows = torch.arange(len(index), device=index.device)
-        return Plan(actions=self.actions[rows, index], value=self.returns[rows, index])
+        return Plan(actions=self.actions[rows, index], value=self.returns[rows, index], spread=spread)
 
 
 def elite_mask(returns: Tensor, elites: int) -> Tensor:
@@ -149,13 +159,18 @@ class RefittingPlanner(ABC):
         distribution = self._first_distribution(latent, guidance)
         sequences = guidance.lead(distribution.sample(self.samples, generator))
         candidates = Candidates.scored(model, latent, sequences, self.discount)
+        spread = candidates.spread
         for _ in range(self.iterations - 1):
             distribution = distribution.refit(candidates.actions, self.weigh(candidates.returns), self.momentum)
             sequences = distribution.sample(self.samples, generator)
             fresh = Candidates.scored(model, latent, sequences, self.discount)
             candidates = candidates.top(self.carried).join(fresh)
         return candidates.choose(
-            elites=self.elites, temperature=self.temperature, generator=generator, deterministic=deterministic
+            elites=self.elites,
+            temperature=self.temperature,
+            generator=generator,
+            deterministic=deterministic,
+            spread=spread,
         )
 
     def _first_distribution(self, latent: Tensor, guidance: Guidance) -> SequenceDistribution:

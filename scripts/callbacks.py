@@ -41,9 +41,9 @@ class TrainingProgress(BaseCallback):
         shown = {}
         if agent.ep_success_buffer:
             shown["success"] = f"{sum(agent.ep_success_buffer) / len(agent.ep_success_buffer):.2f}"
-        for name, total in agent._loss_sums.items():
-            if name != "total":
-                shown[name] = f"{total / agent._loss_count:.3f}"
+        for name, mean in agent.training_log.updates.current().items():
+            if name.endswith("_loss") and name != "total_loss":
+                shown[name.removesuffix("_loss")] = f"{mean:.3f}"
         rank = self.logger.name_to_value.get("collapse/effective_rank")
         if rank:
             shown["rank"] = f"{rank:.1f}"

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import gymnasium as gym
 
@@ -35,6 +36,8 @@ EXPECTED_ERRORS = (
 
 def main() -> None:
     """Entry point of the console command."""
+    # A console script leaves out the folder that it is called in, where a user's own module:Id is. Installed modules win.
+    sys.path.append(str(Path.cwd()))
     sys.exit(run(sys.argv[1:]))
 
 

@@ -65,7 +65,7 @@ def evaluate_agent(
             callback=note,
             return_episode_rewards=True,
         )
-        planner_ms = _decision_milliseconds(agent, venv.reset())
+        planner_ms = _decision_milliseconds(agent, agent.observation_adapter.pack(venv.reset()))
     finally:
         venv.close()
     interval = binomtest(sum(successes), len(successes)).proportion_ci(method="wilson") if successes else None
@@ -80,7 +80,7 @@ def evaluate_agent(
     )
 
 
-def _decision_milliseconds(agent: JEPAAgent, observations: Any) -> float:
+def _decision_milliseconds(agent: JEPAAgent, observations: np.ndarray) -> float:
     seconds = []
     for index in range(TIMED_DECISIONS):
         began = time.perf_counter()
@@ -93,7 +93,7 @@ def _decision_milliseconds(agent: JEPAAgent, observations: Any) -> float:
 class LabelledLatents:
     """Held-out observations of an environment whose info has ``count``, their counts and latents."""
 
-    observation: np.ndarray  # [N, *shape]
+    observation: np.ndarray  # [N, ...], packed
     count: np.ndarray  # int[N]
     latent: np.ndarray  # float32[N, D]
 
@@ -113,7 +113,7 @@ def heldout_latents(
         observation, info = env.reset()
         seen.append((observation, info["count"]))
     env.close()
-    observations = np.stack([entry[0] for entry in seen])
+    observations = np.stack([agent.observation_adapter.pack(entry[0]) for entry in seen])
     latent = np.concatenate([agent.encode(observations[start : start + 250]) for start in range(0, number, 250)])
     return LabelledLatents(observation=observations, count=np.array([entry[1] for entry in seen]), latent=latent)
 

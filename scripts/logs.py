@@ -6,6 +6,8 @@ import contextlib
 import csv
 import io
 import os
+import struct
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,32 @@ def require_wandb() -> None:
         raise ValueError(f"--wandb needs an account, or WANDB_MODE=offline: {error}") from error
 
 
-class WandbOutput(KVWriter):
+class FilmOutput(ABC):
+    """An output that shows films as well as figures."""
+
+    @abstractmethod
+    def show_film(self, name: str, path: Path, step: int) -> None:
+        """Show the GIF at ``path``, taken after ``step`` environment steps."""
+
+
+class TensorBoardOutput(TensorBoardOutputFormat, FilmOutput):
+    """TensorBoard; films stand among its images.
+
+    Stable-Baselines3's Video would have TensorBoard encode the film anew, which needs moviepy.
+    """
+
+    def show_film(self, name: str, path: Path, step: int) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        data = path.read_bytes()
+        width, height = struct.unpack("<HH", data[6:10])  # where the format has them
+        image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=data)
+        assert self.writer.file_writer is not None
+        self.writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+        self.writer.flush()
+
+
+class WandbOutput(KVWriter, FilmOutput):
     """Weights & Biases as one more output. Works without an account when WANDB_MODE=offline."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
@@ -83,6 +110,11 @@ class WandbOutput(KVWriter):
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         self._run.log(key_values, step=step)
+
+    def show_film(self, name: str, path: Path, step: int) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Video(str(path))}, step=step)
 
     def close(self) -> None:
         self._run.finish()
@@ -97,7 +129,7 @@ def make_logger(
     with contextlib.suppress(
         AssertionError
     ):  # TensorBoard comes with the "report" extra; progress.csv has the same numbers
-        outputs.append(TensorBoardOutputFormat(str(folder / "tensorboard")))
+        outputs.append(TensorBoardOutput(str(folder / "tensorboard")))
     if wandb:
         outputs.append(WandbOutput(folder, config))
     return Logger(str(folder), outputs), table

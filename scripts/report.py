@@ -11,27 +11,22 @@ import torch
 import tyro
 
 from jepa_rl.agent import CheckpointError, JEPAAgent
-from jepa_rl.agent.observations import observation_spec
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, HELDOUT_SEED, heldout_latents
+from jepa_rl.scripts.reporting.exhibits import (
+    Log,
+    decoder_exhibit,
+    health_exhibit,
+    latent_exhibits,
+    learning_exhibit,
+    prediction_exhibits,
+    read_log,
+)
 from jepa_rl.scripts.reporting.facts import COMPARED, differing, facts, measured, read_result, settings
+from jepa_rl.scripts.reporting.film import Frame, film, play
+from jepa_rl.scripts.reporting.imagination import encode, record
 from jepa_rl.scripts.reporting.page import Comparison, Exhibit, Section, render, write_pictures
+from jepa_rl.scripts.reporting.views import NoPicturesError, image_reader
 from jepa_rl.scripts.run_folder import RunFolder
-
-try:
-    from jepa_rl.scripts.reporting.exhibits import (
-        Log,
-        decoder_exhibit,
-        latent_exhibits,
-        learning_exhibit,
-        prediction_exhibits,
-        read_log,
-    )
-    from jepa_rl.scripts.reporting.film import Frame, film, play
-    from jepa_rl.scripts.reporting.imagination import encode, record
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in ("matplotlib", "imageio", "PIL"):
-        raise
-    raise ImportError("reports need matplotlib, imageio and pillow: pip install 'jepa-rl[report]'") from error
 
 TRANSITIONS = 1_600  # in each of the two recordings, one to fit the decoder and one to judge by
 # Base seeds apart from those of training, of the evaluation and of the held-out images.
@@ -109,11 +104,15 @@ def _section(label: str, run: RunFolder, device: str) -> Section:
     exhibits: list[Exhibit] = []
     notes: list[str] = []
     print(f"{label}: learning curves")
-    curves = learning_exhibit({label: read_log(run.progress)}, config.agent.model)
+    log = read_log(run.progress)
+    curves = learning_exhibit({label: log}, config.agent.model)
     if curves is None:
         notes.append("Learning curves: nothing has been logged yet.")
     else:
         exhibits.append(curves)
+    health = health_exhibit(log, config.agent.training.max_gradient_norm)
+    if health is not None:
+        exhibits.append(health)
     try:
         agent = run.load_agent(device=device)
     except CheckpointError:
@@ -126,8 +125,16 @@ def _section(label: str, run: RunFolder, device: str) -> Section:
         notes += missing
     write_pictures(run.figures, exhibits)
     return Section(
-        title=label, facts=facts(config, read_result(run)), settings=settings(config), exhibits=exhibits, notes=notes
+        title=label,
+        facts=facts(config, read_result(run), logged_steps=_last_step(log)),
+        settings=settings(config),
+        exhibits=exhibits,
+        notes=notes,
     )
+
+
+def _last_step(log: Log) -> int:
+    return max((int(steps[-1]) for steps, _ in log.values()), default=0)
 
 
 def _agent_exhibits(label: str, run: RunFolder, agent: JEPAAgent) -> tuple[list[Exhibit], list[str]]:
@@ -135,13 +142,12 @@ def _agent_exhibits(label: str, run: RunFolder, agent: JEPAAgent) -> tuple[list[
     config, factory = run.config(), run.config().factory()
     notes: list[str] = []
     print(f"{label}: an episode")
-    images = observation_spec(agent.observation_space, config.agent.model.encoder.kind).kind == "image"
-    frames = play(agent, config, images=images, seed=FILM_SEED)
     exhibits = []
-    if frames:
-        exhibits.append(_film_exhibit(frames))
-    else:
-        notes.append("An episode: the environment draws no pictures.")
+    try:
+        frames = play(agent, config, seed=FILM_SEED)
+        exhibits.append(_film_exhibit(frames, foresees_ends="termination" in agent.model.heads))
+    except NoPicturesError as reason:
+        notes.append(f"An episode: {reason}.")
     print(f"{label}: latents")
     held = heldout_latents(agent, factory, HELDOUT_IMAGES, seed=0)
     if held is not None:
@@ -153,22 +159,24 @@ def _agent_exhibits(label: str, run: RunFolder, agent: JEPAAgent) -> tuple[list[
     predictions, missing = prediction_exhibits(agent, unseen, encode(agent.model, unseen.observation))
     exhibits += predictions
     notes += missing
-    if images:
+    read = image_reader(agent.observation_adapter.spec)
+    if read is not None:
         print(f"{label}: decoder")
         seen = record(agent, factory, transitions=TRANSITIONS, seed=DECODER_SEED)
-        exhibits.append(decoder_exhibit(agent, seen, unseen, held))
+        exhibits.append(decoder_exhibit(agent, read, seen, unseen, held))
     else:
-        notes.append("Decoded observations: they are not images.")
+        notes.append("Decoded observations: they hold no images.")
     return exhibits, notes
 
 
-def _film_exhibit(frames: Sequence[Frame]) -> Exhibit:
+def _film_exhibit(frames: Sequence[Frame], *, foresees_ends: bool) -> Exhibit:
+    blind = "" if foresees_ends else " This model has no termination head: it imagines on beyond the episode's end."
     return Exhibit(
         title="The agent at work",
         caption=(
             "Held-out episodes, always taking the best plan. The bars are the rewards that the model expects along the "
             "plan made at that moment, over the names of its actions; a good agent foresees the reward from the first "
-            "frame on, and then gets it. A model without a termination head imagines on beyond the episode's end."
+            f"frame on, and then gets it.{blind}"
         ),
         pictures=[film(frames)],
     )

@@ -12,7 +12,7 @@ import tyro
 
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.run_folder import RunFolder
-from jepa_rl.scripts.train import TrainArgs, execute
+from jepa_rl.scripts.train import TrainArgs, execute, require_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class ResumeArgs:
     log_interval: int = 1_000
     """As given to train."""
     checkpoint_interval: int = 10_000
+    """As given to train."""
+    video_every: int = 0
     """As given to train."""
     episodes: int = 200
     """Held-out episodes of the final evaluation."""
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         agent = JEPAAgent(config.agent, config.factory(), seed=config.seed, device=args.device)
     if agent.num_timesteps >= total and run.result.is_file():
         raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")
+    require_pictures(agent, config, args.video_every)
     if total != config.total_timesteps:
         config = dataclasses.replace(config, total_timesteps=total)
         run.write_config(config)
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
             env_id=config.env_id,
             log_interval=args.log_interval,
             checkpoint_interval=args.checkpoint_interval,
+            video_every=args.video_every,
             episodes=args.episodes,
             wandb=args.wandb,
             quiet=args.quiet,

@@ -77,6 +77,10 @@ class RunFolder:
     def figures(self) -> Path:
         return self.path / "figures"
 
+    @property
+    def videos(self) -> Path:
+        return self.path / "videos"
+
     def config(self) -> RunConfig:
         data = json.loads((self.path / "config.json").read_text())
         try:

@@ -48,6 +48,8 @@ class TrainArgs:
     """Environment steps between two rows of progress.csv."""
     checkpoint_interval: int = 10_000
     """Environment steps between two checkpoints; a stopped run resumes from the last."""
+    video_every: int = 0
+    """Environment steps between two films of held-out episodes, RUN/videos/step-N.gif; 0 for none."""
     episodes: int = 200
     """Held-out episodes of the final evaluation."""
     wandb: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -78,6 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     if args.wandb:
         require_wandb()
     agent = JEPAAgent(args.agent, config.factory(), seed=args.seed, device=args.device)
+    require_pictures(agent, config, args.video_every)
     run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
     execute(run, agent, args)
 
@@ -127,6 +130,16 @@ def _literal(text: str) -> Any:
         return text
 
 
+def require_pictures(agent: JEPAAgent, config: RunConfig, video_every: int) -> None:
+    """Raise ValueError where the run is to be filmed and cannot be."""
+    if video_every < 0:
+        raise ValueError(f"--video-every must be at least 0 environment steps, got {video_every}")
+    if video_every:
+        from jepa_rl.scripts import video  # needs packages of the "report" extra, which training does without
+
+        video.require_pictures(agent, config)
+
+
 def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
     """Train up to ``args.total_timesteps``, going on where ``agent`` is; then evaluate and write result.json."""
     config = run.config()
@@ -136,6 +149,10 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
     agent.set_logger(logger)
     checkpoint = CheckpointEvery(run.checkpoint, args.checkpoint_interval, progress)
     callbacks = [CollapseMonitor(), *([] if args.quiet else [TrainingProgress(args.total_timesteps)]), checkpoint]
+    if args.video_every:
+        from jepa_rl.scripts.video import FilmEvery
+
+        callbacks.append(FilmEvery(run, args.video_every))
     try:
         agent.learn(
             args.total_timesteps - agent.num_timesteps,

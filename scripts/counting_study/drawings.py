@@ -84,6 +84,24 @@ def _reconstructions(axes: Axes, image: np.ndarray, reconstruction: np.ndarray) 
     axes.axis("off")
 
 
+def seeds(results: Results) -> Figure:
+    """Accuracy and k-means ARI of every run of every row: a mean says little where some seeds end elsewhere."""
+    figure = blank((8.6, 0.26 * len(ROWS) + 0.9))
+    names = [row.name for row in ROWS]
+    for column, (name, label) in enumerate((("accuracy", "held-out accuracy"), ("ari", "ARI, nine clusters"))):
+        axes = figure.add_subplot(1, 2, column + 1)
+        for place, row in enumerate(ROWS):
+            values = results.estimate(name, row.slug).values
+            axes.scatter(values, [place] * len(values), s=30, color=BLUE, alpha=0.45, linewidths=0)
+        axes.set_yticks(range(len(ROWS)), names if column == 0 else [])
+        axes.invert_yaxis()
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_xlabel(label, fontsize=10, color=INK)
+        tidy(axes)
+        axes.grid(axis="y", color="#e4e7ec", linewidth=0.8)
+    return figure
+
+
 def targets(results: Results) -> Figure:
     """Accuracy and separation against the target, joint and reward only."""
     figure = blank((8.6, 3.3))

@@ -28,6 +28,7 @@ def render(folder: Path, page: Path) -> Path:
     drawn: dict[str, Figure] = {
         "representations-1": drawings.representations(folder, results, ROWS[:half]),
         "representations-2": drawings.representations(folder, results, ROWS[half:]),
+        "seeds": drawings.seeds(results),
         "targets": drawings.targets(results),
         "depths": drawings.depths(results),
         "weights": drawings.weights(results),

@@ -15,17 +15,11 @@ import tyro
 from tqdm.auto import tqdm
 
 from jepa_rl.scripts.linear_study.experiments import jobs
+from jepa_rl.scripts.linear_study.figures import draw_all
 from jepa_rl.scripts.linear_study.page import page
 from jepa_rl.scripts.linear_study.settings import QUICK, Study
 from jepa_rl.scripts.linear_study.tables import Table, joined, read_table, write_table
 from jepa_rl.scripts.run_folder import write_json
-
-try:
-    from jepa_rl.scripts.linear_study.figures import draw_all
-except ModuleNotFoundError as error:
-    if not (error.name or "").startswith("matplotlib"):
-        raise
-    raise ImportError("figures need matplotlib: pip install 'jepa-rl[report]'") from error
 
 DEFAULT = Path("docs/results/linear")
 FACTS = "study.json"

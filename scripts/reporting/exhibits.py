@@ -15,10 +15,10 @@ from jepa_rl.agent.observations import observation_spec
 from jepa_rl.scripts.evaluate import LabelledLatents
 from jepa_rl.scripts.reporting import figures, prediction_figures
 from jepa_rl.scripts.reporting.decoder import train_decoder
-from jepa_rl.scripts.reporting.drawing import GREY, legend, picture
-from jepa_rl.scripts.reporting.film import as_images
+from jepa_rl.scripts.reporting.drawing import BLUE, GREY, legend, picture
 from jepa_rl.scripts.reporting.imagination import Recording, encode, one_step, open_loop_error
 from jepa_rl.scripts.reporting.page import Exhibit, Picture
+from jepa_rl.scripts.reporting.views import ImageReader, shown_channels
 from jepa_rl.world_model import ModelConfig, WorldModel, build_world_model
 
 DECODER_UPDATES = 300
@@ -58,18 +58,45 @@ def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = 
     pictures = [_learning_curve(name, logs, model, prefix) for name in shown if name in names]
     if not pictures:
         return None
-    alone = (
-        " (dotted: the share of random actions, or of episodes that explore)"
-        if len(logs) == 1 and "rollout/explored_share" in names
-        else ""
-    )
+    success = "rollout/success_rate" in names
+    dotted = " (dotted: their share)" if success and len(logs) == 1 and "rollout/explored_share" in names else ""
     caption = (
-        "Success and return are means over the last 100 episodes of collecting, in which random actions are mixed "
-        f"in{alone}, so a trained agent stays below its evaluation. Both should rise and stay up. Losses and the one-step "
-        "error of the dynamics should fall; over the variance of the latents, an error of 1 (dotted) is no better than "
-        "predicting the mean. The effective rank counts the directions that the latents use: near 0 is collapse."
+        f"{'Success and return are means' if success else 'The return is a mean'} over the last 100 episodes of "
+        f"collecting. Exploration{dotted} is mixed in, so a trained agent stays below its evaluation. It should rise "
+        "and stay up. Losses and the one-step error of the dynamics should fall; over the variance of the latents, an "
+        "error of 1 (dotted) is no better than predicting the mean. The effective rank counts the directions that the "
+        "latents use: near 0 is collapse."
     )
     return Exhibit(title="Learning curves", caption=caption, pictures=pictures)
+
+
+def health_exhibit(log: Log, max_gradient_norm: float) -> Exhibit | None:
+    """Gradients and plans of one run; None where neither was logged yet."""
+    pictures = []
+    ends = "_gradient_norm"
+    norms = {name.removeprefix("train/").removesuffix(ends): line for name, line in log.items() if name.endswith(ends)}
+    if norms:
+        clipped = bool((log["train/clipped_share"][1] > 0).any())
+        limit = max_gradient_norm if clipped else None
+        figure, _ = figures.curve("Gradient norms before clipping", "norm", norms, reference=limit)
+        pictures.append(picture(figure, "health-gradients", f"Gradient norms of {', '.join(norms)} by environment steps."))
+    if "plan/return" in log:
+        figure, axes = figures.curve("Imagined return of the plans", "discounted return", {"chosen": log["plan/return"]})
+        steps, value = log["plan/return"]
+        spread = log["plan/return_spread"][1]
+        axes.fill_between(steps, value - spread, value + spread, color=BLUE, alpha=0.2, linewidth=0)
+        pictures.append(
+            picture(figure, "health-plans", "Imagined return of the plans by environment steps, and its spread.")
+        )
+    if not pictures:
+        return None
+    caption = (
+        "Means from one line of the log to the next. Gradients are scaled down to a limit (dotted, where it was reached). "
+        "A part whose norm stays near 0 learns nothing, one far above the others drowns them. The plans' imagined return "
+        "should come to what is then collected. The band is the standard deviation over the sequences that a search began "
+        "with: without width, the model sees no difference between actions."
+    )
+    return Exhibit(title="Gradients and plans", caption=caption, pictures=pictures)
 
 
 def _learning_curve(name: str, logs: Mapping[str, Log], model: ModelConfig, prefix: str) -> Picture:
@@ -135,22 +162,24 @@ def latent_exhibits(held: LabelledLatents) -> list[Exhibit]:
     ]
 
 
-def decoder_exhibit(agent: JEPAAgent, seen: Recording, unseen: Recording, held: LabelledLatents | None) -> Exhibit:
+def decoder_exhibit(
+    agent: JEPAAgent, read: ImageReader, seen: Recording, unseen: Recording, held: LabelledLatents | None
+) -> Exhibit:
     """Images decoded from detached latents, beside what the same decoder makes of an untrained encoder's latents."""
-    images, titles = _chosen_images(unseen, held)
-    observed = _unit_range(images)
+    chosen, titles = _chosen_observations(unseen, held)
+    observed = read(chosen).astype(np.float32) / 255
     rows, shares = {"observed": observed}, []
     for name, model in (("this encoder", agent.model), ("untrained\nencoder", _untrained(agent))):
         decoder = train_decoder(
             encode(model, seen.observation).cpu().numpy(),
-            as_images(seen.observation),
+            read(seen.observation),
             updates=DECODER_UPDATES,
             seconds=DECODER_SECONDS,
             seed=0,
         )
         judged = unseen.observation[:JUDGED_IMAGES]
-        shares.append(decoder.explained_variance(encode(model, judged).cpu().numpy(), as_images(judged)))
-        decoded = decoder.decode(encode(model, images).cpu().numpy())
+        shares.append(decoder.explained_variance(encode(model, judged).cpu().numpy(), read(judged)))
+        decoded = decoder.decode(encode(model, chosen).cpu().numpy())
         factor = observed.max() / max(float(decoded.max()), 1e-6)
         if factor >= 1.5:  # what is decoded from few facts is dim, and black on black shows nothing
             name, decoded = f"{name}\n{factor:.0f} x brighter", decoded * factor
@@ -162,14 +191,11 @@ def decoder_exhibit(agent: JEPAAgent, seen: Recording, unseen: Recording, held: 
         "shows in the last row but not in the middle one, the encoder has learned to drop, as it should with what neither "
         "pays nor can be predicted."
     )
-    return Exhibit(title="What the latent keeps", caption=caption, pictures=figures.image_rows(rows, titles))
+    pictures = figures.image_rows({name: shown_channels(images) for name, images in rows.items()}, titles)
+    return Exhibit(title="What the latent keeps", caption=caption, pictures=pictures)
 
 
-def _unit_range(observation: np.ndarray) -> np.ndarray:
-    return as_images(observation).astype(np.float32) / 255
-
-
-def _chosen_images(unseen: Recording, held: LabelledLatents | None) -> tuple[np.ndarray, list[str]]:
+def _chosen_observations(unseen: Recording, held: LabelledLatents | None) -> tuple[np.ndarray, list[str]]:
     """Observations to show and their titles: one per count where there are counts."""
     if held is None:
         rows = np.linspace(0, len(unseen.remaining) - 1, SHOWN_IMAGES).astype(int)

@@ -56,16 +56,20 @@ def measured(result: Result) -> dict[str, str]:
     }
 
 
-def facts(config: RunConfig, result: Result | None) -> list[Fact]:
-    """The head of a run's section."""
+def facts(config: RunConfig, result: Result | None, *, logged_steps: int) -> list[Fact]:
+    """The head of a run's section; its log goes up to ``logged_steps`` environment steps."""
     keywords = ", ".join(f"{name}={value!r}" for name, value in config.env.items())
     rows = [
         Fact(name="environment", value=f"{config.env_id}({keywords})" if keywords else config.env_id),
         Fact(name="preset", value=config.preset),
         Fact(name="seed", value=str(config.seed)),
     ]
+    if result is None or result["env_steps"] < config.total_timesteps:
+        reached = f"not finished: {logged_steps:,} of {config.total_timesteps:,} environment steps"
+        meaning = "as far as is logged; a run that was stopped goes on from its last checkpoint with jepa-rl resume"
+        rows.append(Fact(name="state", value=reached, meaning=meaning))
     if result is None:
-        return [*rows, Fact(name="state", value=f"not finished; {config.total_timesteps:,} environment steps are planned")]
+        return rows
     return rows + [Fact(name=name, value=value, meaning=MEANINGS[name]) for name, value in measured(result).items()]
 
 

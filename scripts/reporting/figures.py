@@ -26,6 +26,7 @@ from jepa_rl.scripts.reporting.drawing import (
 )
 from jepa_rl.scripts.reporting.page import Picture
 
+MANY_LINES = 3  # more leave no free corner for a legend
 Line = tuple[np.ndarray, np.ndarray]
 """Environment steps [n] and values [n]."""
 
@@ -53,7 +54,9 @@ def curve(
     if reference is not None:
         axes.axhline(reference, color=GREY, linewidth=1, linestyle=":")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if len(lines) > 1:
+    if len(lines) > MANY_LINES:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, frameon=False, labelcolor=INK)
+    elif len(lines) > 1:
         legend(axes)
     return figure, axes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,17 @@ from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, tidy
 from jepa_rl.scripts.reporting.imagination import imagined_rewards
 from jepa_rl.scripts.reporting.page import Picture
+from jepa_rl.scripts.reporting.views import View
 from jepa_rl.scripts.run_folder import RunConfig
 
 ENOUGH_FRAMES = 24  # another episode begins only below that
-MOST_FRAMES = 48
+MOST_FRAMES = 48  # of one episode, its last aside
+MOST_STEPS = 500  # of one episode
 SIZE = (5.4, 3.0)  # inches
 DPI = 100
 PACE = 900, 200  # ms per frame, of short episodes and of long ones
+SHORT = 8  # frames per episode
+LETTERS = 24  # that stand side by side below the bars
 COUNTING_ACTIONS = {"discrete2": ("remove", "add"), "discrete3": ("remove", "nothing", "add")}
 
 
@@ -39,91 +43,92 @@ class Frame:
     rewards: np.ndarray  # [H], expected
 
 
-def play(agent: JEPAAgent, config: RunConfig, *, images: bool, seed: int) -> list[Frame]:
+def play(agent: JEPAAgent, config: RunConfig, *, seed: int) -> list[Frame]:
     """Best-plan episodes from ``seed`` on, several where they are short.
 
-    ``images``: the observations are images, to be shown as they are; otherwise the environment draws itself, and the list
-    is empty where it cannot.
+    Raises NoPicturesError where the environment cannot be shown.
     """
-    env = config.factory()()
-    if not images:
-        able = "rgb_array" in env.metadata.get("render_modes", ())
-        env.close()
-        if not able:
-            return []
-        env = config.factory(render_mode="rgb_array")()
-    names = action_names(env)
+    view = View(agent, config)
     generator = torch.Generator().manual_seed(seed)
     frames: list[Frame] = []
     episode = 0
-    while len(frames) < ENOUGH_FRAMES:
-        episode += 1
-        frames += _episode(agent, env, names, generator, seed if episode == 1 else None, f"episode {episode}", images)
-    env.close()
-    return frames[:MOST_FRAMES]
-
-
-def _episode(
-    agent: JEPAAgent,
-    env: gym.Env[Any, Any],
-    names: Sequence[str] | None,
-    generator: torch.Generator,
-    seed: int | None,
-    title: str,
-    images: bool,
-) -> list[Frame]:
-    observation, info = env.reset(seed=seed)
-    frames: list[Frame] = []
-    total, previous, ended = 0.0, None, False
-    while len(frames) < MOST_FRAMES:
-        observation = np.asarray(observation)  # a Discrete space gives a number
-        image = as_images(observation[None])[0] if images else np.asarray(env.render())
-        count = f" · count {info['count']}" if "count" in info else ""
-        if ended:
-            outcome = {True: "success", False: "no success", None: "over"}[info.get("is_success")]
-            frames.append(
-                Frame(image=image, title=f"{title} · {outcome}, return {total:g}{count}", actions=(), rewards=np.zeros(0))
-            )
-            break
-        plan = agent.plan(observation[None], generator=generator, previous=previous)
-        previous = plan.actions.cpu().numpy()
-        with torch.no_grad():
-            latent = agent.model.encode(torch.as_tensor(observation[None], device=agent.device))[0]
-        frames.append(
-            Frame(
-                image=image,
-                title=f"{title} · step {len(frames)}{count}",
-                actions=[name_action(action, names) for action in previous[0]],
-                rewards=imagined_rewards(agent.model, latent, plan.actions[0]),
-            )
-        )
-        observation, reward, terminated, truncated, info = env.step(agent.action_adapter.to_env(previous[:, 0])[0])
-        total += float(reward)
-        ended = terminated or truncated
+    try:
+        while len(frames) < ENOUGH_FRAMES:
+            episode += 1
+            frames += _episode(agent, view, generator, seed if episode == 1 else None, f"episode {episode}")
+    finally:
+        view.env.close()
     return frames
 
 
-def as_images(observation: np.ndarray) -> np.ndarray:
-    """Images [N, H, W, C] of observations [N, H, W, C] or [N, C, H, W]; the colour axis is the short one."""
-    return observation.transpose(0, 2, 3, 1) if observation.shape[1] < observation.shape[3] else observation
+def still(agent: JEPAAgent, config: RunConfig, *, seed: int) -> np.ndarray:
+    """The first picture uint8[H, W, C] that ``play`` would show; NoPicturesError as there."""
+    view = View(agent, config)
+    try:
+        return view.picture(view.env.reset(seed=seed)[0])
+    finally:
+        view.env.close()
 
 
-def action_names(env: gym.Env[Any, Any]) -> Sequence[str] | None:
-    """What the environment calls its numbered actions, where that is known."""
+def _episode(agent: JEPAAgent, view: View, generator: torch.Generator, seed: int | None, title: str) -> list[Frame]:
+    """One episode; of a long one every second moment, or fourth, and so on, so that its end is always there."""
+    env, names = view.env, action_names(view.env)
+    observation, info = env.reset(seed=seed)
+    frames: list[Frame] = []
+    total, previous, ended, every = 0.0, None, False, 1
+    for step in range(MOST_STEPS):
+        packed = agent.observation_adapter.pack(observation)[None]
+        plan = agent.plan(packed, generator=generator, previous=previous)
+        previous = plan.actions.cpu().numpy()
+        if step % every == 0:
+            actions = agent.action_adapter.to_env(previous[0])
+            with torch.no_grad():
+                latent = agent.model.encode(torch.as_tensor(packed, device=agent.device))[0]
+            frames.append(
+                Frame(
+                    image=view.picture(observation),
+                    title=f"{title} · step {step}{_count(info)}",
+                    actions=[name_action(action, names) for action in actions],
+                    rewards=imagined_rewards(agent.model, latent, plan.actions[0]),
+                )
+            )
+        if len(frames) > MOST_FRAMES:
+            frames, every = frames[::2], 2 * every
+        observation, reward, terminated, truncated, info = env.step(agent.action_adapter.to_env(previous[:, 0])[0])
+        total += float(reward)
+        ended = terminated or truncated
+        if ended:
+            break
+    last = f"{title} · step {step + 1}, {_outcome(info) if ended else 'goes on'}, return {total:.4g}{_count(info)}"
+    return [*frames, Frame(image=view.picture(observation), title=last, actions=(), rewards=np.zeros(0))]
+
+
+def _outcome(info: dict[str, Any]) -> str:
+    if "is_success" not in info:
+        return "over"
+    return "success" if info["is_success"] else "no success"
+
+
+def _count(info: dict[str, Any]) -> str:
+    return f" · count {info['count']}" if "count" in info else ""
+
+
+def action_names(env: gym.Env[Any, Any]) -> dict[int, str]:
+    """What the environment calls its numbered actions, as far as that is known."""
     base = env.unwrapped
     if isinstance(base, CountingEnv):
-        return COUNTING_ACTIONS.get(base.action_mode)
+        return dict(enumerate(COUNTING_ACTIONS.get(base.action_mode, ())))
     listed = getattr(base, "actions", None)
     if isinstance(listed, type) and issubclass(listed, enum.IntEnum):
-        return [action.name for action in listed]
-    return None
+        return {int(action): action.name for action in listed}
+    return {}
 
 
-def name_action(action: np.ndarray, names: Sequence[str] | None) -> str:
-    """One of the agent's actions in a few letters."""
+def name_action(action: np.ndarray, names: Mapping[int, str]) -> str:
+    """One of the environment's actions in a few letters."""
     parts = np.asarray(action).reshape(-1)
-    if names is not None and len(parts) == 1:
-        return names[int(parts[0])]
+    if len(parts) == 1 and parts[0] in names:
+        return names[parts[0]]
     if len(parts) > 2:
         return ""
     return ", ".join(f"{part:.1f}" if parts.dtype.kind == "f" else str(part) for part in parts)
@@ -138,7 +143,7 @@ def film(frames: Sequence[Frame]) -> Picture:
     episodes = sum(not len(frame.rewards) for frame in frames)
     slow, fast = PACE
     file = io.BytesIO()
-    imageio.imwrite(file, drawn, extension=".gif", duration=slow if episodes > 1 else fast, loop=0)
+    imageio.imwrite(file, drawn, extension=".gif", duration=slow if len(frames) < SHORT * episodes else fast, loop=0)
     alt = f"Animation of {len(frames)} moments: the observation at the left, bars of imagined reward at the right."
     return Picture(name="episode.gif", alt=alt, data=file.getvalue(), wide=True)
 
@@ -156,13 +161,14 @@ def _draw(frame: Frame, horizon: int, limits: tuple[float, float]) -> np.ndarray
     bars.set_ylabel("expected reward", fontsize=8.5, color=INK)
     bars.set_ylim(*limits)
     bars.set_xlim(-0.6, horizon - 0.4)
-    bars.set_xticks(range(len(frame.actions)), frame.actions, rotation=35 if horizon > 3 else 0, fontsize=8.5)
+    long = max(map(len, frame.actions), default=0) * horizon > LETTERS
+    bars.set_xticks(range(len(frame.actions)), frame.actions, rotation=35 if long else 0, fontsize=8.5)
     bars.grid(visible=False, axis="x")
     colours = [BLUE] + ["#a9c9e2"] * horizon
     bars.bar(range(len(frame.rewards)), frame.rewards, color=colours[: len(frame.rewards)], width=0.7)
     if frame.actions:
         bars.get_xticklabels()[0].set(color=BLUE, weight="bold")
-    note = "blue: the action taken now" if len(frame.rewards) else "the episode is over"
+    note = "blue: the action taken now" if len(frame.rewards) else "the last moment of the episode"
     figure.text(0.61, 0.03, note, fontsize=8.5, color=GREY)
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)

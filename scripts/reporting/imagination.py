@@ -38,7 +38,7 @@ class Recording:
     of an episode has 0 remaining, and nothing in its other columns means anything.
     """
 
-    observation: np.ndarray  # [M, *observation_shape]
+    observation: np.ndarray  # [M, ...], packed by the agent's ObservationAdapter
     action: np.ndarray  # [M, ...], the agent's, as in ``Batch``
     reward: np.ndarray  # float32[M], environment units
     terminated: np.ndarray  # bool[M]; a time limit is not a termination
@@ -65,11 +65,11 @@ class _OpenEpisode:
         self.terminated: list[bool] = []
 
     def add(self, action: np.ndarray, reward: float, done: bool, info: dict[str, Any], following: np.ndarray) -> None:
-        """One step of a VecEnv, whose observation already begins the next episode where one ended."""
+        """One step of a VecEnv, which led to ``following``."""
         self.action.append(action)
         self.reward.append(reward)
         self.terminated.append(done and not info.get("TimeLimit.truncated", False))
-        self.observation.append(info["terminal_observation"] if done else following)
+        self.observation.append(following)
 
     def close(self) -> Recording:
         length = len(self.action)
@@ -101,8 +101,8 @@ def record(
     venv = vectorize(factory, ENVS)
     venv.seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    observation = venv.reset()
-    assert isinstance(observation, np.ndarray)
+    pack = agent.observation_adapter.pack
+    observation = pack(venv.reset())
     open_episodes = [_OpenEpisode(first) for first in observation]
     episodes: list[Recording] = []
     for _ in range(-(-transitions // ENVS)):
@@ -111,10 +111,12 @@ def record(
         if planned.any():
             plan = planner.plan(agent.model, encode(agent.model, observation[planned]), generator=generator)
             action[planned] = plan.action.cpu().numpy()
-        observation, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
-        assert isinstance(observation, np.ndarray)
+        stepped, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
+        observation = pack(stepped)
         for env, info in enumerate(infos):
-            open_episodes[env].add(action[env], float(reward[env]), bool(done[env]), info, observation[env])
+            # Where an episode ended, the VecEnv's observation begins the next one.
+            following = pack(info["terminal_observation"]) if done[env] else observation[env]
+            open_episodes[env].add(action[env], float(reward[env]), bool(done[env]), info, following)
             if done[env]:
                 episodes.append(open_episodes[env].close())
                 open_episodes[env] = _OpenEpisode(observation[env])

@@ -92,3 +92,11 @@ def test_what_is_known_before_changes_nothing(random_mdp, generator):
     other = 1 - bare.actions
     told = planner.plan(model, latent, generator=generator, warm_start=other, proposals=other.unsqueeze(1))
     assert torch.equal(bare.actions, told.actions)
+
+
+def test_the_spread_is_that_of_the_returns_of_all_sequences(random_mdp, generator):
+    model = random_mdp(2, SPACES[1])
+    plan = exhaustive(model.space, 3, 0.9).plan(model, model.latents(0, 3), generator=generator)
+    for row, state in enumerate((0, 3)):
+        returns = list(model.brute_force(state, 3, 0.9).values())
+        assert plan.spread[row].item() == pytest.approx(np.std(returns), abs=1e-5)

@@ -238,3 +238,19 @@ def test_draws_stay_among_the_elites_however_hot(kind, flat_mdp, generator):
     proposals = torch.tensor([[[0], [1], [2], [3]]]).expand(300, -1, -1)
     plan = planner.plan(model, model.latents(*[0] * 300), generator=generator, proposals=proposals, deterministic=False)
     assert set(plan.action.tolist()) == {1, 3}
+
+
+@pytest.mark.parametrize("kind", SAMPLING)
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_spread_is_that_of_the_first_candidates_not_of_those_that_the_search_ends_with(
+    kind, deterministic, random_mdp, flat_mdp, generator
+):
+    """One step, two actions, half of the uniform draws each: the deviation is half of the difference of their returns."""
+    model = random_mdp(1, DiscreteActions(2))
+    planner = planner_of(kind, model.space, horizon=1, samples=2_000, elites=100, iterations=4)
+    plan = planner.plan(model, model.latents(0, 7), generator=generator, deterministic=deterministic)
+    for row, state in enumerate((0, 7)):
+        one, other = (model.return_of(state, (action,), 0.9) for action in (0, 1))
+        assert plan.spread[row].item() == pytest.approx(abs(one - other) / 2, rel=0.01)
+    flat = flat_mdp(model.space, value=3.0)
+    assert planner.plan(flat, flat.latents(0), generator=generator).spread.item() == pytest.approx(0.0, abs=1e-6)

@@ -15,35 +15,30 @@ QUICK = [
 ]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "first"
-    assert run(["train", "counting", "--out", str(folder), "--env.target", "2", *QUICK]) == 0
-    return folder
-
-
-def test_a_run_folder_holds_what_it_should(finished):
-    result = json.loads((finished / "result.json").read_text())
+def test_a_run_folder_holds_what_it_should(counting_run):
+    result = json.loads((counting_run / "result.json").read_text())
     expected = {"env_steps", "updates", "wall_seconds", "peak_rss_mb", "success_rate", "return_mean"}
     expected |= {"heldout_accuracy", "ari", "separation", "effective_rank", "planner_ms", "update_over_bare"}
     assert expected <= set(result)
     assert result["env_steps"] == 400
     assert result["updates"] == int((400 - 50) * 0.05)
     assert result["env"] == {"target": 2}
-    config = json.loads((finished / "config.json").read_text())
+    config = json.loads((counting_run / "config.json").read_text())
     assert config["agent"]["training"]["batch_size"] == 4
-    rows = list(csv.DictReader((finished / "progress.csv").open()))
+    rows = list(csv.DictReader((counting_run / "progress.csv").open()))
     assert [int(row["time/total_timesteps"]) for row in rows] == [112, 208, 304, 400]
     assert float(rows[-1]["train/dynamics_loss"]) > 0
     assert float(rows[-1]["collapse/effective_rank"]) > 0
-    assert (finished / "checkpoint" / "agent.zip").is_file()
-    assert list((finished / "tensorboard").iterdir())
+    assert float(rows[-1]["plan/return_spread"]) > 0
+    assert {"train/encoder_gradient_norm", "train/clipped_share", "replay/rewarded_share"} <= set(rows[-1])
+    assert (counting_run / "checkpoint" / "agent.zip").is_file()
+    assert list((counting_run / "tensorboard").iterdir())
 
 
 @pytest.mark.parametrize("kind", ["cem", "mppi", "exhaustive", "random_shooting"])
-def test_the_planner_can_be_swapped_at_evaluation(finished, capsys, kind):
+def test_the_planner_can_be_swapped_at_evaluation(counting_run, capsys, kind):
     options = ["--planner.kind", kind, "--planner.samples", "16", "--planner.elites", "4", "--planner.iterations", "2"]
-    assert run(["evaluate", str(finished), "--episodes", "3", "--json", *options]) == 0
+    assert run(["evaluate", str(counting_run), "--episodes", "3", "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["planner"] == kind
     assert found["episodes"] == 3
@@ -52,9 +47,9 @@ def test_the_planner_can_be_swapped_at_evaluation(finished, capsys, kind):
     assert found["planner_ms"] > 0
 
 
-def test_evaluation_repeats_itself_and_depends_on_its_seed(finished, capsys):
+def test_evaluation_repeats_itself_and_depends_on_its_seed(counting_run, capsys):
     def measure(seed):
-        assert run(["evaluate", str(finished), "--episodes", "20", "--json", "--seed", str(seed)]) == 0
+        assert run(["evaluate", str(counting_run), "--episodes", "20", "--json", "--seed", str(seed)]) == 0
         found = json.loads(capsys.readouterr().out)
         return found["success_rate"], found["length_mean"]
 
@@ -62,11 +57,11 @@ def test_evaluation_repeats_itself_and_depends_on_its_seed(finished, capsys):
     assert len({measure(seed) for seed in range(4)}) > 1
 
 
-def test_resuming_goes_on_to_a_larger_total(finished, tmp_path):
+def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
     import shutil
 
     folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)
+    shutil.copytree(counting_run, folder)
     assert (
         run(["resume", str(folder), "--total-timesteps", "600", "--log-interval", "100", "--episodes", "4", "--quiet"]) == 0
     )
@@ -79,12 +74,14 @@ def test_wandb_works_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     folder = tmp_path / "logged"
-    assert run(["train", "counting", "--out", str(folder), "--wandb", *QUICK]) == 0
+    assert run(["train", "counting", "--out", str(folder), "--wandb", "--video-every", "300", *QUICK]) == 0
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
+    (film,) = (folder / "wandb").rglob("videos/*.gif")
+    assert film.read_bytes() == (folder / "videos" / "step-304.gif").read_bytes()
 
 
-def test_the_speed_command_compares_with_the_bare_pass(finished, capsys):
-    assert run(["speed", str(finished)]) == 0
+def test_the_speed_command_compares_with_the_bare_pass(counting_run, capsys):
+    assert run(["speed", str(counting_run)]) == 0
     assert "ratio" in capsys.readouterr().out
 
 
@@ -130,11 +127,11 @@ def test_bad_input_is_explained_in_a_line_or_two_and_leaves_nothing(arguments, m
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_run_is_not_overwritten(finished, capsys):
-    before = (finished / "result.json").read_bytes()
-    assert run(["train", "counting", "--out", str(finished), *QUICK]) == 2
-    assert f"jepa-rl resume {finished}" in capsys.readouterr().err
-    assert (finished / "result.json").read_bytes() == before
+def test_an_existing_run_is_not_overwritten(counting_run, capsys):
+    before = (counting_run / "result.json").read_bytes()
+    assert run(["train", "counting", "--out", str(counting_run), *QUICK]) == 2
+    assert f"jepa-rl resume {counting_run}" in capsys.readouterr().err
+    assert (counting_run / "result.json").read_bytes() == before
 
 
 def test_an_unwritable_folder_is_named(tmp_path, capsys):
@@ -143,11 +140,11 @@ def test_an_unwritable_folder_is_named(tmp_path, capsys):
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_named(finished, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_named(counting_run, tmp_path, capsys):
     import shutil
 
     folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)
+    shutil.copytree(counting_run, folder)
     path = folder / "checkpoint" / "agent.zip"
     path.write_bytes(path.read_bytes()[:-1000])
     assert run(["evaluate", str(folder)]) == 2
@@ -174,7 +171,9 @@ def test_a_failing_environment_leaves_a_run_that_resumes_to_the_same_end(tmp_pat
 
 
 def without_time(path):
-    return [{name: value for name, value in row.items() if name != "time/seconds"} for row in csv.DictReader(path.open())]
+    """The log but for what a clock decides."""
+    timed = ("time/seconds", "time/steps_per_second", "time/updates_per_second")
+    return [{name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(path.open())]
 
 
 class Breaking(gym.Env):

@@ -5,33 +5,15 @@ import shutil
 
 import pytest
 
-from jepa_rl.scripts import demo, report
-from jepa_rl.scripts import train as training
+from jepa_rl.scripts import demo
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.reporting import drawing, exhibits, film
+
+pytestmark = pytest.mark.usefixtures("small_reports")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small():
-    """Less of everything that takes time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "DPI", 50)
-        patch.setattr(film, "ENOUGH_FRAMES", 8)
-        patch.setattr(training, "HELDOUT_IMAGES", 90)
-        patch.setattr(exhibits, "DECODER_UPDATES", 1)
-        patch.setattr(report, "TRANSITIONS", 160)
-        patch.setattr(report, "HELDOUT_IMAGES", 90)
-        yield
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "run"
-    assert run(["demo", "--out", str(folder), "--seed", "3", "--total-timesteps", "320"]) == 0
-    return folder
-
-
-def test_it_trains_evaluates_and_reports(first):
+def test_it_trains_evaluates_and_reports(tmp_path):
+    first = tmp_path / "run"
+    assert run(["demo", "--out", str(first), "--seed", "3", "--total-timesteps", "320"]) == 0
     result = json.loads((first / "result.json").read_text())
     assert (result["preset"], result["seed"], result["env_steps"]) == ("counting", 3, 320)
     assert result["episodes"] == 200
@@ -40,9 +22,9 @@ def test_it_trains_evaluates_and_reports(first):
     assert (first / "figures" / "episode.gif").is_file()
 
 
-def test_a_finished_run_is_not_trained_again(first, tmp_path, capsys, monkeypatch):
+def test_a_finished_run_is_not_trained_again(counting_run, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
-    shutil.copytree(first, folder)
+    shutil.copytree(counting_run, folder)
     before = (folder / "result.json").read_bytes(), (folder / "checkpoint" / "agent.zip").read_bytes()
     monkeypatch.setattr(demo.train, "main", None)
     monkeypatch.setattr(demo.resume, "main", None)
@@ -55,19 +37,19 @@ def test_a_finished_run_is_not_trained_again(first, tmp_path, capsys, monkeypatc
     assert str(folder / "page.html") in output.splitlines()[-1]
 
 
-def test_a_stopped_run_goes_on_from_its_checkpoint(first, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_from_its_checkpoint(counting_run, tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    shutil.copytree(first, folder)
+    shutil.copytree(counting_run, folder)
     (folder / "result.json").unlink()
     monkeypatch.setattr(demo.train, "main", None)
     monkeypatch.setattr(demo, "write_report", lambda runs, device: runs[0].path)
     assert run(["demo", "--out", str(folder), "--seed", "3"]) == 0
-    again, before = (json.loads((path / "result.json").read_text()) for path in (folder, first))
-    assert again["env_steps"] == before["env_steps"] == 320
+    again, before = (json.loads((path / "result.json").read_text()) for path in (folder, counting_run))
+    assert again["env_steps"] == before["env_steps"] == 400
     assert again["heldout_accuracy"] == before["heldout_accuracy"]
 
 
 @pytest.mark.parametrize("options", [["--seed", "4"], ["--seed", "3", "--total-timesteps", "640"]])
-def test_another_run_in_the_folder_is_refused(first, capsys, options):
-    assert run(["demo", "--out", str(first), *options]) == 2
-    assert "holds a run of preset counting, seed 3 and 320 steps" in capsys.readouterr().err
+def test_another_run_in_the_folder_is_refused(counting_run, capsys, options):
+    assert run(["demo", "--out", str(counting_run), *options]) == 2
+    assert "holds a run of preset counting, seed 3 and 400 steps" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Reports of small real runs: what stands in the page, what is written, and what is left alone."""
 
 import base64
+import dataclasses
 import io
 import json
 import shutil
@@ -13,25 +14,28 @@ import torch
 from PIL import Image
 
 from jepa_rl.scripts import report
-from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.reporting import drawing, exhibits, film
+from jepa_rl.scripts.reporting import exhibits, film
 from jepa_rl.scripts.reporting.exhibits import read_log
+from jepa_rl.scripts.reporting.facts import facts, read_result
+from jepa_rl.scripts.reporting.figures import curve
 from jepa_rl.scripts.reporting.imagination import record
 from jepa_rl.scripts.reporting.prediction_figures import scalar_figures
+from jepa_rl.scripts.reporting.views import NoPicturesError, image_reader
 from jepa_rl.scripts.run_folder import RunFolder
 
-QUICK = [
-    *("--total-timesteps", "400", "--log-interval", "100", "--episodes", "4", "--quiet"),
-    *("--training.starts", "50", "--training.updates-per-step", "0.05", "--training.batch-size", "4"),
-    *("--exploration.kind", "random", "--replay.capacity", "500"),
-    *("--planner.kind", "exhaustive", "--planner.horizon", "3", "--model.value.weight", "0"),
-]
 CURVES = {"success-rate", "ep-rew-mean", "dynamics-loss", "reward-loss", "effective-rank", "normalized-dynamics-loss"}
 LATENTS = {"latent-map-1", "latent-map-2", "distances"}
 IMAGES = {"reconstructions-1", "reconstructions-2"}
+HEALTH = {"health-gradients", "health-plans"}
 PREDICTIONS = {"reward", "reward-calibration", "open-loop"}
-ALL_PNGS = {f"learning-{name}" for name in CURVES} | LATENTS | IMAGES | PREDICTIONS
+ALL_PNGS = {f"learning-{name}" for name in CURVES} | HEALTH | LATENTS | IMAGES | PREDICTIONS
+
+
+POLE_RUN = [
+    *("--total-timesteps", "240", "--log-interval", "60", "--episodes", "2", "--quiet", "--exploration.kind", "random"),
+    *("--training.starts", "40", "--training.updates-per-step", "0.05", "--planner.horizon", "2"),
+]
 
 
 class Page(HTMLParser):
@@ -53,29 +57,7 @@ class Page(HTMLParser):
             self.outside.append((tag, attributes))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small():
-    """Less of everything that takes time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "DPI", 50)
-        patch.setattr(film, "ENOUGH_FRAMES", 8)
-        patch.setattr(film, "MOST_FRAMES", 12)
-        patch.setattr(training, "HELDOUT_IMAGES", 90)
-        patch.setattr(exhibits, "DECODER_UPDATES", 3)
-        patch.setattr(report, "TRANSITIONS", 320)
-        patch.setattr(report, "HELDOUT_IMAGES", 180)
-        yield
-
-
-def train(folder, *options):
-    assert run(["train", *options, "--out", str(folder), *QUICK]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def counting(tmp_path_factory):
-    options = ["--env.target", "2", "--model.termination.weight", "0", "--discount", "0.95"]
-    return train(tmp_path_factory.mktemp("runs") / "first", "counting", *options)
+pytestmark = pytest.mark.usefixtures("small_reports")
 
 
 def contents(folder):
@@ -83,10 +65,10 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def reported(counting, tmp_path_factory):
+def reported(counting_run, tmp_path_factory):
     """The run's files before the report and after it, and its folder."""
     folder = tmp_path_factory.mktemp("reported") / "first"
-    shutil.copytree(counting, folder)
+    shutil.copytree(counting_run, folder)
     before, generator, threads = contents(folder), torch.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(2)
     assert run(["report", str(folder)]) == 0
@@ -141,7 +123,7 @@ def test_the_head_states_the_run_and_its_results(reported):
 
 def test_the_gif_shows_whole_episodes_up_to_its_limit(reported):
     folder = RunFolder.open(reported[2])
-    frames = film.play(folder.load_agent(), folder.config(), images=True, seed=report.FILM_SEED)
+    frames = film.play(folder.load_agent(), folder.config(), seed=report.FILM_SEED)
     shown = Image.open(folder.figures / "episode.gif")
     assert shown.n_frames == len(frames) >= film.ENOUGH_FRAMES
     assert [len(frame.rewards) for frame in frames[:2]] == [3, 3]
@@ -156,28 +138,72 @@ def test_the_decoder_leaves_the_encoder_as_it_is(reported):
     agent = folder.load_agent()
     before = {name: value.clone() for name, value in agent.model.state_dict().items()}
     data = record(agent, folder.config().factory(), transitions=64, seed=0)
-    exhibits.decoder_exhibit(agent, data, data, None)
+    exhibits.decoder_exhibit(agent, image_reader(agent.observation_adapter.spec), data, data, None)
     after = agent.model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert all(parameter.grad is None for parameter in agent.model.parameters())
 
 
 def test_an_environment_of_vectors_gets_a_report_that_says_what_it_lacks(tmp_path, capsys):
-    folder = train(tmp_path / "pole", "default")
+    folder = tmp_path / "pole"
+    assert run(["train", "default", "--out", str(folder), *POLE_RUN]) == 0
     assert run(["report", str(folder), "--out", str(tmp_path / "elsewhere" / "pole.html")]) == 0
     assert str(tmp_path / "elsewhere" / "pole.html") in capsys.readouterr().out
     assert not (folder / "report.html").exists()
     text = (tmp_path / "elsewhere" / "pole.html").read_text()
-    assert "Decoded observations: they are not images." in text
+    assert "Decoded observations: they hold no images." in text
     assert "no count to colour them by" in text
     drawn = {path.stem for path in folder.glob("figures/*")}
     assert {"reward", "termination", "open-loop", "episode", "learning-termination-loss"} <= drawn
     assert not drawn & (LATENTS | IMAGES)
 
 
-def test_several_runs_are_compared_setting_by_setting(counting, tmp_path, monkeypatch):
+def test_a_dict_with_an_image_is_shown_and_decoded_without_rendering(lamp_run, tmp_path):
+    shutil.copytree(lamp_run, tmp_path / "run")
+    assert run(["report", str(tmp_path / "run")]) == 0
+    drawn = {path.stem for path in tmp_path.glob("run/figures/*")}
+    assert {"episode", "reconstructions-1", "reward", "termination", "open-loop", "learning-success-rate"} | HEALTH <= drawn
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "no count to colour them by" in text
+
+
+def test_an_environment_that_cannot_be_shown_is_reported_without_a_film(lamp_run, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise NoPicturesError("its render() raises RuntimeError: no display")
+
+    monkeypatch.setattr(report, "play", refuse)
+    monkeypatch.setattr(report, "TRANSITIONS", 32)
+    shutil.copytree(lamp_run, tmp_path / "run")
+    text = report.write_report([RunFolder.open(tmp_path / "run")]).read_text()
+    assert "An episode: its render() raises RuntimeError: no display." in text
+    assert not (tmp_path / "run" / "figures" / "episode.gif").exists()
+
+
+def test_a_result_that_is_older_than_the_run_is_not_taken_for_its_end(counting_run):
+    folder = RunFolder.open(counting_run)
+    longer = dataclasses.replace(folder.config(), total_timesteps=900)
+    for config, states in ((folder.config(), []), (longer, ["not finished: 500 of 900 environment steps"])):
+        found = facts(config, read_result(folder), logged_steps=500)
+        assert [fact.value for fact in found if fact.name == "state"] == states
+        assert any(fact.name == "return" for fact in found)
+
+
+def test_gradients_show_their_limit_only_where_it_was_reached(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        exhibits.figures, "curve", lambda *arguments, **options: (drawn.append(options), curve(*arguments))[1]
+    )
+    steps = np.array([10.0, 20.0])
+    log = {"train/total_gradient_norm": (steps, np.array([1.0, 3.0])), "train/clipped_share": (steps, np.zeros(2))}
+    assert [p.name for p in exhibits.health_exhibit(log, 2.5).pictures] == ["health-gradients.png"]
+    exhibits.health_exhibit({**log, "train/clipped_share": (steps, np.array([0.0, 0.5]))}, 2.5)
+    assert [options["reference"] for options in drawn] == [None, 2.5]
+    assert exhibits.health_exhibit({}, 2.5) is None
+
+
+def test_several_runs_are_compared_setting_by_setting(counting_run, tmp_path, monkeypatch):
     for name in ("a", "b"):
-        shutil.copytree(counting, tmp_path / name)
+        shutil.copytree(counting_run, tmp_path / name)
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     config["agent"]["discount"] = 0.5
     (tmp_path / "b" / "config.json").write_text(json.dumps(config))
@@ -202,22 +228,22 @@ def test_runs_of_the_same_name_are_told_apart(tmp_path):
     assert report._labels([RunFolder(path) for path in paths[1:]]) == ["run", "z"]
 
 
-def test_a_run_in_training_is_reported_as_far_as_it_is(counting, tmp_path, monkeypatch):
+def test_a_run_in_training_is_reported_as_far_as_it_is(counting_run, tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    shutil.copytree(counting, folder)
+    shutil.copytree(counting_run, folder)
     (folder / "result.json").unlink()
     lines = (folder / "progress.csv").read_text().splitlines(keepends=True)
     (folder / "progress.csv").write_text("".join(lines[:-1]) + lines[-1][:9])
     shown = []
     monkeypatch.setattr(report, "_agent_exhibits", lambda *arguments: (shown.append(arguments[-1]), ([], []))[1])
     text = report.write_report([RunFolder.open(folder)]).read_text()
-    assert "not finished; 400 environment steps are planned" in text
-    assert {path.stem for path in folder.glob("figures/*.png")} == {f"learning-{name}" for name in CURVES}
+    assert "not finished: 304 of 400 environment steps" in text  # the line of step 400 is torn
+    assert {path.stem for path in folder.glob("figures/*.png")} == {f"learning-{name}" for name in CURVES} | HEALTH
     assert [agent.num_timesteps for agent in shown] == [400]
 
 
-def test_a_run_that_just_began_is_reported_too(counting, tmp_path):
-    (tmp_path / "config.json").write_bytes((counting / "config.json").read_bytes())
+def test_a_run_that_just_began_is_reported_too(counting_run, tmp_path):
+    (tmp_path / "config.json").write_bytes((counting_run / "config.json").read_bytes())
     (tmp_path / "progress.csv").write_text("")
     text = report.write_report([RunFolder.open(tmp_path)]).read_text()
     assert "nothing has been logged yet" in text
@@ -225,8 +251,8 @@ def test_a_run_that_just_began_is_reported_too(counting, tmp_path):
     assert Page(text).images == {}
 
 
-def test_a_damaged_checkpoint_is_an_error_not_a_missing_one(counting, tmp_path, capsys):
-    shutil.copytree(counting, tmp_path / "run")
+def test_a_damaged_checkpoint_is_an_error_not_a_missing_one(counting_run, tmp_path, capsys):
+    shutil.copytree(counting_run, tmp_path / "run")
     (tmp_path / "run" / "checkpoint" / "agent.zip").write_bytes(b"nonsense")
     assert run(["report", str(tmp_path / "run")]) == 2
     assert "agent.zip" in capsys.readouterr().err
@@ -256,9 +282,9 @@ def test_rewards_are_drawn_as_events_values_or_numbers():
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "imageio"])
-def test_a_missing_package_is_explained(package, counting, capsys, monkeypatch):
+def test_a_missing_package_is_explained(package, counting_run, capsys, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("jepa_rl.scripts.") or name.startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    assert run(["report", str(counting)]) == 2
+    assert run(["report", str(counting_run)]) == 2
     assert "pip install 'jepa-rl[report]'" in capsys.readouterr().err
