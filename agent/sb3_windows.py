@@ -68,6 +68,8 @@ class ReplayBufferWindows:
             "alive": alive,
             "label": buffer.rewards[before, env] * labelled,
             "labelled": labelled,
+            # Unknown: a buffer of transitions does not keep how its episodes ended.
+            "outcome": np.full(alive.shape, -np.inf, np.float32),
         }
         return Batch(**{name: torch.from_numpy(field) for name, field in fields.items()})
 

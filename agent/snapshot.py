@@ -99,8 +99,7 @@ def restore(
         state = checkpoint.state
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
-        if "training_log" in state:  # older files lack it: the next line of the log averages from here on
-            agent.training_log.load_state(state["training_log"])
+        agent.training_log.load_state(state["training_log"])
         agent.attachments = dict(state["attachments"])
         agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)

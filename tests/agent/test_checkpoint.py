@@ -255,7 +255,7 @@ def test_another_format_version_is_refused_and_named(path, version):
     write_checkpoint(path, make_checkpoint())
     manifest = {"format": "jepa_rl checkpoint", "format_version": version, "members": {}}
     rewrite(path, {"manifest.json": json.dumps(manifest).encode()})
-    with pytest.raises(CheckpointError, match=f"was written in format {version}, this version reads 1"):
+    with pytest.raises(CheckpointError, match=f"was written in format {version}, this version reads {FORMAT_VERSION}"):
         read_checkpoint(path)
 
 

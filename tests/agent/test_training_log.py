@@ -10,7 +10,6 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from jepa_rl.agent import JEPAAgent
-from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import Collector, Decision
 from jepa_rl.agent.config import ExplorationConfig
 from jepa_rl.agent.training_log import Means, TrainingLog
@@ -188,13 +187,3 @@ def test_a_resumed_run_writes_the_same_lines(with_planner, tmp_path):
     assert len(resumed) == 2
     for line, again in zip(whole[2:], resumed, strict=True):
         assert {n: v for n, v in line.items() if n not in TIMES} == {n: v for n, v in again.items() if n not in TIMES}
-
-
-def test_a_checkpoint_from_before_the_log_was_kept_in_it_still_loads(small_config, tmp_path):
-    path = tmp_path / "agent.zip"
-    JEPAAgent(small_config, "CartPole-v1", seed=0).learn(50).save(path)
-    whole = read_checkpoint(path)
-    state = {name: value for name, value in whole.state.items() if name != "training_log"}
-    state |= {"loss_sums": {"total": 1.0}, "counters": {**state["counters"], "_loss_count": 1}}
-    write_checkpoint(path, dataclasses.replace(whole, state=state))
-    assert JEPAAgent.load(path).training_log.updates.current() == {}

@@ -189,6 +189,7 @@ def test_a_batch_whose_parts_disagree_in_time_is_refused():
         "alive": torch.ones(2, 3, dtype=torch.bool),
         "label": torch.zeros(2, 4),
         "labelled": torch.ones(2, 4, dtype=torch.bool),
+        "outcome": torch.zeros(2, 3),
     }
     Batch(**fields)
     with pytest.raises(ValueError, match=r"Batch.observation must begin with shape \(2, 4\), got \(2, 3\)"):
