@@ -308,15 +308,15 @@ def test_training_on_counting_images_predicts_better_than_the_mean_target_and_mo
         ALONE,
         encoder=EncoderConfig(image_encoder="patches", patches=PatchConfig(size=16, width=32, depth=1, heads=2)),
         masked=dataclasses.replace(MASKED, scale=(0.2, 0.3), width=32),
-        ema_rate=0.02,
+        ema_rate=0.005,
     )
     model = build(config, ObservationSpec(kind="image", shape=(64, 64, 3), dtype="uint8"))
     ema = frozen_copy(model)
     start = {name: value.clone() for name, value in ema.named_parameters()}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(120):
-        batch = batch_of(seen[torch.randint(len(seen), (16,), generator=generator)])
+    for _ in range(80):
+        batch = batch_of(seen[torch.randint(len(seen), (8,), generator=generator)])
         loss = loss_terms(model, ema, batch, config, discount=0.9, generator=generator)["masked"]
         optimizer.zero_grad()
         loss.backward()
@@ -327,8 +327,7 @@ def test_training_on_counting_images_predicts_better_than_the_mean_target_and_mo
         known, target = (functional.layer_norm(ema.encode_patches(each), (32,)) for each in (seen, held))
         of_everything = (target - known.mean((0, 1))).square().mean().item()
         of_each_place = (target - known.mean(0)).square().mean().item()
-    print(achieved, of_everything, of_each_place)
     assert achieved < 0.5 * of_everything
-    assert of_each_place > 0.01
+    assert of_each_place > 0.01  # what the images of one place differ by
     moved = {name for name, value in ema.named_parameters() if not torch.equal(value, start[name])}
     assert {"encoder.embed.weight", "encoder.blocks.0.linear1.weight", "heads.masked.token"} <= moved
