@@ -48,7 +48,10 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
 
 
 def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
-    """Every network once on the batch, summed to a number: encoder, dynamics over the window, heads on the latents."""
+    """Every network once on the batch, summed to a number: encoder, dynamics over the window, heads on the latents.
+
+    Masked prediction has the encoder read the batch a second time, as in the update.
+    """
     encoded = model.encode(batch.observation.flatten(0, 1)).unflatten(0, batch.observation.shape[:2])
     imagined = model.rollout(encoded[:, 0], batch.action)
     total = encoded.mean() + imagined.mean()
@@ -57,6 +60,10 @@ def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
             total = total + model.heads[name](encoded).mean() + model.heads[name](imagined).mean()
     if "value" in model.heads:
         total = total + model.action_value_logits(encoded[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)).mean()
+    if "masked" in model.heads:
+        patches = model.encode_patches(batch.observation.flatten(0, 1))
+        nothing_hidden = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        total = total + model.heads["masked"](patches, nothing_hidden).mean()
     if "reward" in model.heads and model.reward_input == "transition":
         action = batch.action.flatten(0, 1)
         total = total + model.reward_logits(encoded[:, :-1].flatten(0, 1), action, imagined.flatten(0, 1)).mean()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 EncoderKind = Literal["auto", "vector", "image", "grid"]
+ImageEncoderKind = Literal["convolutional", "patches"]
 Contrast = Literal["none", "max", "standard"]
 Precision = Literal["float32", "bfloat16"]
 Target = Literal["same", "stop", "ema"]
@@ -14,6 +15,24 @@ GridMixing = Literal["convolution", "bag"]
 RewardInput = Literal["observation", "transition"]
 PlaceboTarget = Literal["random_linear", "random_network", "constant", "shuffled_reward"]
 Labels = Literal["all", "acted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """The patch encoder of images: a small vision transformer (arXiv:2010.11929)."""
+
+    size: int = 8
+    """Side of a patch in pixels; it must divide the image's height and width."""
+    width: int = 128
+    """Dimension of the latent of one patch."""
+    depth: int = 3
+    """Transformer blocks."""
+    heads: int = 4
+    """Attention heads of each block."""
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, "model.encoder.patches.size", "at least 1 pixel", self.size)
+        _require_transformer("model.encoder.patches", self.width, self.depth, self.heads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +45,10 @@ class EncoderConfig:
     hidden: tuple[int, ...] = (256,)
     """Widths of the hidden layers of the vector encoder."""
     convolutions: tuple[tuple[int, int, int, int], ...] = ((32, 4, 4, 0), (64, 3, 2, 1), (64, 3, 1, 1))
-    """(channels, kernel, stride, padding) of each layer of the image encoder, in pixels."""
+    """(channels, kernel, stride, padding) of each layer of the convolutional image encoder, in pixels."""
+    image_encoder: ImageEncoderKind = "convolutional"
+    """convolutional: the layers of ``convolutions``; patches: the vision transformer of ``patches``."""
+    patches: PatchConfig = field(default_factory=PatchConfig)
     contrast: Contrast = "none"
     """Per-image contrast normalisation: divide by the image's maximum (max), or subtract its mean and divide by its
     standard deviation (standard), so that a dim object counts as much as a bright one."""
@@ -62,6 +84,39 @@ class DynamicsConfig:
     """Width of the hidden layer."""
     action_free: bool = False
     """Predict without seeing the action: the control that shows what conditioning on actions buys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedConfig:
+    """Masked latent prediction, L_mask: the second JEPA objective, of single images (I-JEPA, arXiv:2301.08243).
+
+    The latents that an EMA copy of the encoder gives the hidden patches are predicted from the visible ones. It needs an
+    observation of one image and ``encoder.image_encoder = patches``, and trains neither the latent dynamics nor how patches
+    are pooled into the latent: used alone, with ``dynamics.weight = 0``, it leaves the planner nothing to plan with.
+    """
+
+    weight: float = 0.0
+    """Weight of L_mask; 0 switches it off."""
+    trains_encoder: bool = True
+    """Whether the gradient of L_mask reaches the encoder."""
+    blocks: int = 4
+    """Rectangular blocks of patches that are hidden in each image; they may overlap."""
+    scale: tuple[float, float] = (0.15, 0.2)
+    """Least and greatest area of a block, as a share of the image. All blocks together must stay below 1."""
+    aspect: tuple[float, float] = (0.75, 1.5)
+    """Least and greatest height of a block over its width."""
+    width: int = 64
+    """Width of the predictor, a transformer narrower than the encoder."""
+    depth: int = 2
+    """Its blocks."""
+    heads: int = 4
+    """Attention heads of each block."""
+
+    def __post_init__(self) -> None:
+        _require(self.blocks >= 1, "model.masked.blocks", "at least 1", self.blocks)
+        _require(0 < self.scale[0] <= self.scale[1] < 1, "model.masked.scale", "increasing, in (0, 1)", self.scale)
+        _require(0 < self.aspect[0] <= self.aspect[1], "model.masked.aspect", "increasing and positive", self.aspect)
+        _require_transformer("model.masked", self.width, self.depth, self.heads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +203,7 @@ class ModelConfig:
     latent_dim: int = 128
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    masked: MaskedConfig = field(default_factory=MaskedConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     value: ValueConfig = field(default_factory=ValueConfig)
     termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
@@ -169,8 +225,12 @@ class ModelConfig:
         if self.reward.labels == "acted":
             _require(self.reward.input == "observation", "model.reward.input", "observation", self.reward.input)
         _require(bool(self.encoder.convolutions), "model.encoder.convolutions", "at least one layer", "none")
+        if self.masked.weight:
+            chosen = self.encoder.image_encoder
+            _require(chosen == "patches", "model.encoder.image_encoder", "patches with model.masked.weight", chosen)
         weights = {
             "dynamics.weight": self.dynamics.weight,
+            "masked.weight": self.masked.weight,
             "reward.weight": self.reward.weight,
             "value.weight": self.value.weight,
             "termination.weight": self.termination.weight,
@@ -185,9 +245,17 @@ class ModelConfig:
     @property
     def needs_ema(self) -> bool:
         """Whether training uses an EMA copy of the model."""
-        return self.dynamics.target == "ema" or self.value.weight > 0
+        return self.dynamics.target == "ema" or self.value.weight > 0 or self.masked.weight > 0
 
 
 def _require(holds: bool, name: str, expected: str, got: object) -> None:
     if not holds:
         raise ValueError(f"{name} must be {expected}, got {got}")
+
+
+def _require_transformer(name: str, width: int, depth: int, heads: int) -> None:
+    _require(depth >= 1, f"{name}.depth", "at least 1", depth)
+    _require(heads >= 1, f"{name}.heads", "at least 1", heads)
+    # Sine and cosine of a patch's row and of its column take a quarter of the width each.
+    _require(width >= 1 and width % 4 == 0, f"{name}.width", "a positive multiple of 4", width)
+    _require(width % heads == 0, f"{name}.width", f"a multiple of {name}.heads = {heads}", width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,36 @@ def normalize_contrast(image: Tensor, contrast: Contrast) -> Tensor:
     return image.to(dtype) * (1 / 255)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFormat:
+    """Images [N, H, W, C] or [N, C, H, W] with pixels between ``low`` and ``high``, which are read as 0..255."""
+
+    shape: tuple[int, ...]
+    contrast: Contrast
+    low: float = 0.0
+    high: float = 255.0
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the colour axis, the short one, comes first; it comes last unless a wrapper transposed the images."""
+        return self.shape[0] < self.shape[2]
+
+    @property
+    def planes(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        first, second, third = self.shape
+        return (first, second, third) if self.channels_first else (third, first, second)
+
+    def read(self, observation: Tensor) -> Tensor:
+        """Images as they are stored, in any flattening, as [N, C, H, W] after contrast normalisation."""
+        image = observation.reshape(len(observation), *self.shape)
+        if not self.channels_first:
+            image = image.permute(0, 3, 1, 2)
+        if (self.low, self.high) != (0.0, 255.0):
+            image = (image.float() - self.low) * (255 / (self.high - self.low))
+        return normalize_contrast(image, self.contrast)
+
+
 class ImageEncoder(nn.Module):
     """Convolutions and one linear layer, without normalisation layers, over images [N, H, W, C] or [N, C, H, W].
 
@@ -90,12 +121,8 @@ class ImageEncoder(nn.Module):
         high: float = 255.0,
     ) -> None:
         super().__init__()
-        self.shape = tuple(shape)
-        self.low, self.high = low, high
-        # The colour axis is the short one; stored images are channels-last unless a wrapper transposed them.
-        self.channels_first = shape[0] < shape[2]
-        channels, height, width = shape if self.channels_first else (shape[2], shape[0], shape[1])
-        self.contrast: Contrast = contrast
+        self.format = ImageFormat(shape=tuple(shape), contrast=contrast, low=low, high=high)
+        channels, height, width = self.format.planes
         layers: list[nn.Module] = []
         for out_channels, kernel, stride, padding in convolutions:
             height, width = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
@@ -115,12 +142,7 @@ class ImageEncoder(nn.Module):
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's overloads
 
     def forward(self, observation: Tensor) -> Tensor:
-        image = observation.reshape(len(observation), *self.shape)
-        if not self.channels_first:
-            image = image.permute(0, 3, 1, 2)
-        if (self.low, self.high) != (0.0, 255.0):
-            image = (image.float() - self.low) * (255 / (self.high - self.low))
-        return self.net(normalize_contrast(image, self.contrast))
+        return self.net(self.format.read(observation))
 
 
 class GridEncoder(nn.Module):

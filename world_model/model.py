@@ -28,6 +28,8 @@ from jepa_rl.world_model.heads import (
     mlp,
     outputs_of,
 )
+from jepa_rl.world_model.masked import MaskedPredictor, block_shapes
+from jepa_rl.world_model.patches import PatchEncoder, patch_grid
 
 MAX_LISTED_ACTIONS = 64
 SOBOL_CANDIDATES = 63  # beside the zero action
@@ -90,8 +92,23 @@ class WorldModel(nn.Module):
 
     def encode(self, observation: Tensor) -> Tensor:
         """Map observations [N, *shape] to latents float32 [N, D]."""
-        with torch.autocast(observation.device.type, torch.bfloat16, enabled=self.encoder_precision == "bfloat16"):
+        with self._autocast(observation.device):
             return self.encoder(observation).float()
+
+    def encode_patches(self, observation: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Map images [N, *shape] to the latents of their patches, float32 [N, P, W]; see ``PatchEncoder.tokens``."""
+        with self._autocast(observation.device):
+            return self.patch_encoder.tokens(observation, hidden).float()
+
+    @property
+    def patch_encoder(self) -> PatchEncoder:
+        """The encoder, where it is one of patches, without the layer that normalises the latent."""
+        encoder = self.encoder[0] if isinstance(self.encoder, nn.Sequential) else self.encoder
+        assert isinstance(encoder, PatchEncoder)
+        return encoder
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.encoder_precision == "bfloat16")
 
     def predict(self, latent: Tensor, action: Tensor) -> Tensor:
         """T: map latents [N, D] and actions [N, ...] to next latents [N, D]."""
@@ -170,7 +187,8 @@ def build_world_model(
                 hidden=config.dynamics.hidden,
                 layer_norm=config.encoder.layer_norm,
             ),
-            heads=_heads(config, observation, actions),
+            # The predictor comes last, so that with and without it every other part begins with the same weights.
+            heads=_heads(config, observation, actions) | _masked_predictor(config, observation),
             reward_input=config.reward.input,
             reward_likelihood=config.reward.likelihood,
             value_likelihood=config.value.likelihood,
@@ -181,6 +199,18 @@ def build_world_model(
 def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
     choice, latent_dim = config.encoder, config.latent_dim
     if observation.kind == "image":
+        if choice.image_encoder == "patches":
+            return PatchEncoder(
+                shape=observation.shape,
+                contrast=choice.contrast,
+                size=choice.patches.size,
+                width=choice.patches.width,
+                depth=choice.patches.depth,
+                heads=choice.patches.heads,
+                latent_dim=latent_dim,
+                low=observation.low,
+                high=observation.high,
+            )
         return ImageEncoder(
             shape=observation.shape,
             convolutions=choice.convolutions,
@@ -246,6 +276,20 @@ def _placebo_heads(config: ModelConfig, observation: ObservationSpec) -> dict[st
         scale=1 / (observation.high - observation.low) if observation.kind == "image" else 1.0,
     )
     return {"placebo": mlp(config.latent_dim, placebo.hidden, placebo.size), "placebo_target": function}
+
+
+def _masked_predictor(config: ModelConfig, observation: ObservationSpec) -> dict[str, nn.Module]:
+    masked, patches = config.masked, config.encoder.patches
+    if not masked.weight:
+        return {}
+    if observation.kind != "image":
+        raise ValueError(f"model.masked.weight needs an observation of one image, got one of kind {observation.kind!r}")
+    grid = patch_grid(observation.shape, patches.size)
+    block_shapes(grid, scale=masked.scale, aspect=masked.aspect, blocks=masked.blocks)  # raises where the update would
+    predictor = MaskedPredictor(
+        grid=grid, patch_width=patches.width, width=masked.width, depth=masked.depth, heads=masked.heads
+    )
+    return {"masked": predictor}
 
 
 def _value_head(config: ModelConfig, actions: ActionEncoder) -> ActionValue | CandidateActionValue:

@@ -1,6 +1,7 @@
 """The training objective: every loss term of a batch, and which of them trains the encoder.
 
-L = c_dyn L_dyn + sum of c_p L_p (arXiv:2509.12249). The gradient gates stand here and nowhere else.
+L = c_dyn L_dyn + c_mask L_mask + sum of c_p L_p (arXiv:2509.12249, arXiv:2301.08243). The gradient gates stand here and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
 from jepa_rl.world_model.heads import expectation, negative_log_likelihood
 from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
+from jepa_rl.world_model.masked import block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
 
@@ -23,6 +25,7 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
     """The weight of every term that is switched on, by name."""
     weights = {
         "dynamics": config.dynamics.weight,
+        "masked": config.masked.weight,
         "reward": config.reward.weight,
         "value": config.value.weight,
         "termination": config.termination.weight,
@@ -65,6 +68,9 @@ def loss_terms(
             scaled_by = (latent, batch.valid) if config.dynamics.target == "same" else (target, batch.alive)
             terms["dynamics"] = terms["dynamics"] / (latent_variance(*scaled_by) + SCALE_FLOOR)
 
+    if config.masked.weight:
+        terms["masked"] = _masked_loss(model, ema, batch, config, generator)
+
     tasks = {
         "reward": (config.reward, _reward_loss),
         "value": (config.value, _value_loss),
@@ -102,6 +108,25 @@ def _dynamics_target(latent: Tensor, ema: WorldModel | None, batch: Batch, confi
     following = batch.observation[:, 1:]
     with torch.no_grad():
         return ema.encode(following.flatten(0, 1)).unflatten(0, following.shape[:2])
+
+
+def _masked_loss(
+    model: WorldModel, ema: WorldModel | None, batch: Batch, config: ModelConfig, generator: torch.Generator
+) -> Tensor:
+    """L_mask over the observations of the batch; the EMA copy sees whole images, the encoder what is not hidden."""
+    assert ema is not None
+    masked, grid = config.masked, model.patch_encoder.grid
+    observation = batch.observation[batch.valid]
+    shapes = block_shapes(grid, scale=masked.scale, aspect=masked.aspect, blocks=masked.blocks)
+    blocks = sample_blocks(len(observation), grid=grid, shapes=shapes, blocks=masked.blocks, generator=generator)
+    hidden = blocks.any(1).flatten(1).to(observation.device)
+    context = model.encode_patches(observation, hidden)
+    context = context if masked.trains_encoder else context.detach()
+    with torch.no_grad():
+        target = ema.encode_patches(observation)
+        # As in the authors' code: one scale for every patch, so that no latent counts for being large.
+        target = functional.layer_norm(target, target.shape[-1:])
+    return masked_prediction_loss(model.heads["masked"](context, hidden), target, hidden)
 
 
 def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, _: Tensor | None) -> Tensor:

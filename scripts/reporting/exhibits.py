@@ -128,6 +128,7 @@ def _words(name: str, model: ModelConfig) -> tuple[str, str]:
         scaled = model.dynamics.scale_free
         return "Dynamics loss", "1 - R² over the window" if scaled else "squared error per dimension"
     likelihoods = {
+        "masked": "gaussian",
         "reward": model.reward.likelihood,
         "value": model.value.likelihood,
         "termination": "bernoulli",

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import jepa_rl.envs  # noqa: F401
 from jepa_rl.agent import CheckpointError, JEPAAgent, SeededEpisodes, preset
 from jepa_rl.agent.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from jepa_rl.world_model import MaskedConfig, PatchConfig
 
 
 class SaveAt(BaseCallback):
@@ -55,13 +56,21 @@ def test_going_on_from_a_checkpoint_equals_not_stopping(with_planner, tmp_path, 
     assert [episode["r"] for episode in whole.ep_info_buffer] == [episode["r"] for episode in resumed.ep_info_buffer]
 
 
-def test_images_and_convolutions_resume_exactly_too(tmp_path):
+@pytest.mark.parametrize("masked", [False, True])
+def test_images_resume_exactly_too_by_convolutions_and_by_patches_that_are_masked_at_random(tmp_path, masked):
     small = preset("counting").agent
     training = dataclasses.replace(small.training, starts=32, updates_per_step=0.1, batch_size=4)
     config = dataclasses.replace(small, n_envs=4, training=training)
+    if masked:
+        patches = PatchConfig(size=16, width=16, depth=1, heads=2)
+        encoder = dataclasses.replace(small.model.encoder, image_encoder="patches", patches=patches)
+        hide = MaskedConfig(weight=0.5, blocks=2, scale=(0.2, 0.3), width=8, depth=1, heads=2)
+        config = dataclasses.replace(config, model=dataclasses.replace(small.model, encoder=encoder, masked=hide))
     whole = JEPAAgent(config, "jepa_rl/Counting-v0", seed=3).learn(160, callback=SaveAt(100, tmp_path / "a"))
     resumed = JEPAAgent.load(tmp_path / "a", "jepa_rl/Counting-v0").learn(60, reset_num_timesteps=False)
     assert_same(whole, resumed)
+    losses = whole.learner.update(whole.replay.sample(4, 2, whole.streams.replay), 1.0)
+    assert ("masked" in losses) == masked
 
 
 def test_a_loaded_agent_without_environment_predicts_the_same(small_config, tmp_path):
