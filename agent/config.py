@@ -146,6 +146,17 @@ def from_dict(kind: type[Config], data: dict[str, Any], path: str = "") -> Confi
     return kind(**{name: _revive(hints[name], value, f"{path}{name}") for name, value in data.items()})
 
 
+def completed(kept: Any) -> Any:
+    """An AgentConfig as JSON has it, with settings that did not exist when it was written at their defaults.
+
+    What is no AgentConfig, or has settings that are no more, comes back as it is.
+    """
+    try:
+        return dataclasses.asdict(from_dict(AgentConfig, kept))
+    except (TypeError, ValueError):
+        return kept
+
+
 def _revive(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast("type[Any]", hint), value, f"{path}.")

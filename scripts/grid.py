@@ -24,6 +24,8 @@ Cell = dict[str, Any]
 
 Measure = Callable[[Cell], dict[str, Any]]
 
+Complete = Callable[[Cell], Cell]
+
 Backend = Literal["local", "ray"]
 
 
@@ -32,13 +34,21 @@ class GridError(RuntimeError):
 
 
 def run_grid(
-    cells: Sequence[Cell], measure: Measure, out: Path, jobs: int, backend: Backend = "local", version: int = 1
+    cells: Sequence[Cell],
+    measure: Measure,
+    out: Path,
+    jobs: int,
+    backend: Backend = "local",
+    version: int = 1,
+    complete: Complete = lambda cell: cell,
 ) -> list[dict[str, Any]]:
     """The results of ``measure`` for every cell, in order; each is ``out``/NAME-seedN.json from when it is done.
 
     ``jobs`` processes run side by side, each with its share of the cores; a single local job runs in this process. With
     ``backend`` "ray" they are tasks with one core each on a Ray cluster, where every machine must see ``out``.
     ``version`` is the study's RESULT_VERSION: it goes up when the same settings no longer give the same entries.
+    ``complete`` brings the cell of a kept result to today's form before it is compared, so that a setting which did not
+    exist then counts as one at its default.
 
     A cell whose file exists is not run again. A cell that raises leaves its traceback in NAME-seedN.error.txt; one whose
     worker is killed runs once more; either way the others go on. Raises GridError at the end if cells failed, and
@@ -50,7 +60,7 @@ def run_grid(
         raise ValueError(f"--backend must be one of {get_args(Backend)}, got {backend!r}")
     _check_cells(cells)
     out.mkdir(parents=True, exist_ok=True)
-    _check_folder(out, cells, version)
+    _check_folder(out, cells, version, complete)
     if missing := [cell for cell in cells if not _result(out, cell).exists()]:
         on_ray = backend == "ray"
         with (
@@ -194,14 +204,15 @@ def _check_cells(cells: Sequence[Cell]) -> None:
         seen.add((name, seed))
 
 
-def _check_folder(out: Path, cells: Sequence[Cell], version: int) -> None:
+def _check_folder(out: Path, cells: Sequence[Cell], version: int, complete: Complete) -> None:
     """Refuse results that must not mix with this grid's; those of its other seeds and other names may lie beside them."""
     grid: list[Cell] = json.loads(json.dumps(list(cells)))
     own = {_result(out, cell): cell for cell in grid}
     for file in sorted({*out.glob("*-seed*.json"), *filter(Path.exists, own)}):
         kept = _read(file)
         if "cell" in kept:
-            reason = _other_settings(kept["cell"], own[file]) if file in own else _other_grid(kept["cell"], grid)
+            found = json.loads(json.dumps(complete(kept["cell"])))
+            reason = _other_settings(found, own[file]) if file in own else _other_grid(found, grid)
             if not reason and kept.get("version", 1) != version:
                 reason = f"version {kept.get('version', 1)}, expected version {version}"
         else:

@@ -12,7 +12,7 @@ import tyro
 
 from jepa_rl.scripts.counting_study.measure import train_and_measure
 from jepa_rl.scripts.counting_study.page import render, table_of
-from jepa_rl.scripts.counting_study.rows import SEEDS, cells, quick_cells
+from jepa_rl.scripts.counting_study.rows import SEEDS, cells, complete, quick_cells
 from jepa_rl.scripts.grid import Backend, run_grid
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         grid = quick_cells(1) if args.quick else cells(args.seeds)
         (args.out / "drawings").mkdir(parents=True, exist_ok=True)
         measure = functools.partial(train_and_measure, out=args.out)
-        results = run_grid(grid, measure, args.out, args.jobs, args.backend, VERSION)
+        results = run_grid(grid, measure, args.out, args.jobs, args.backend, VERSION, complete)
         print(table_of(results))
     if not args.quick:
         print(f"wrote {render(args.out, args.page)}")

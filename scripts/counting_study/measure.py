@@ -20,7 +20,7 @@ from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.envs.tabular import counting_table
 from jepa_rl.scripts.counting_study.factors import counting_images, decoder_errors, kmeans_classes, probe_factors
-from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, Row, row
+from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, Row, complete, row
 from jepa_rl.scripts.evaluate import HELDOUT_SEED, evaluate_agent
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.world_model import Batch, diagnostics, loss_terms
@@ -86,7 +86,7 @@ def _trained(cell: Cell, factory: Factory, chosen: Row, kept: Path) -> JEPAAgent
     if kept.exists():
         agent = JEPAAgent.load(kept, device="cpu")
         # The file of another setting would be measured as this one otherwise.
-        if agent.attachments["cell"] == settings:
+        if json.loads(json.dumps(complete(agent.attachments["cell"]))) == settings:
             return agent
     agent = _train(from_dict(AgentConfig, cell["agent"]), cell, factory, chosen)
     agent.attachments["cell"] = settings

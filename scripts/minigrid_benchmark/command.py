@@ -22,6 +22,7 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import (
     TASKS,
     Algorithm,
     cells,
+    complete,
     task,
 )
 from jepa_rl.scripts.train import overridden
@@ -92,7 +93,8 @@ def main(arguments: Sequence[str]) -> None:
             agent=overridden(preset(args.preset).agent, agent_options) if "jepa" in args.algos else None,
             episodes=QUICK_EPISODES if args.quick else EPISODES,
         )
-        run_grid(grid, functools.partial(train_and_measure, out=out.resolve()), out, args.jobs, args.backend, VERSION)
+        measure = functools.partial(train_and_measure, out=out.resolve())
+        run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
     page = PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name
     written = render(out, page)
     print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")

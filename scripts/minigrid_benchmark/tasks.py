@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from jepa_rl.agent import AgentConfig
+from jepa_rl.agent.config import completed
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES
@@ -68,6 +69,13 @@ def task(name: str) -> Task:
             return known
     make_env(env_id).close()
     return Task(env_id, *DEFAULT_BUDGET)
+
+
+def complete(kept: Cell) -> Cell:
+    """A kept result's cell with settings of our agent that did not exist then at their defaults."""
+    if "agent" not in kept.get("settings", {}):
+        return kept
+    return kept | {"settings": kept["settings"] | {"agent": completed(kept["settings"]["agent"])}}
 
 
 def cells(

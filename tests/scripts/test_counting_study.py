@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from jepa_rl.agent.config import AgentConfig, from_dict
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.counting_study import command, measure
-from jepa_rl.scripts.counting_study.rows import ROWS, TARGETS, WEIGHTS, cell, cells, row
+from jepa_rl.scripts.counting_study.rows import ROWS, SEEDS, TARGETS, WEIGHTS, cell, cells, complete, row
 from jepa_rl.scripts.counting_study.summary import Results, estimate
 
 
@@ -54,6 +55,15 @@ def test_the_grid_holds_every_row_target_and_weight_once():
     for slug in ("reward", "reward-only"):
         assert {entry["target"] for entry in grid if entry["row"] == slug} == set(TARGETS)
     assert {entry["weight"] for entry in grid if entry["row"] == "reward"} == set(WEIGHTS)
+
+
+def test_the_results_in_the_repository_are_of_todays_grid():
+    grid = {(entry["name"], entry["seed"]): json.loads(json.dumps(entry)) for entry in cells(SEEDS)}
+    files = sorted((Path(__file__).parents[2] / "docs" / "results" / "counting").glob("*-seed*.json"))
+    assert files
+    for file in files:
+        kept = json.loads(file.read_text())["cell"]
+        assert json.loads(json.dumps(complete(kept))) == grid[kept["name"], kept["seed"]], file.name
 
 
 def test_rows_differ_only_in_what_they_say():

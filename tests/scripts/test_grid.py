@@ -87,6 +87,17 @@ def test_the_folder_of_another_grid_is_refused(tmp_path):
         run_grid(cells_of(0, steps=6), nothing, tmp_path, jobs=1)
 
 
+def test_a_setting_that_a_kept_result_lacks_counts_as_one_at_its_default(tmp_path):
+    def complete(cell):
+        return {"width": 8} | cell
+
+    run_grid(cells_of(0), lambda cell: {"old": True}, tmp_path, jobs=1)
+    (kept,) = run_grid(cells_of(0, width=8), nothing, tmp_path, jobs=1, complete=complete)
+    assert kept["old"]
+    with pytest.raises(ValueError, match=r"other settings \(width is 8 there, 9 here\)"):
+        run_grid(cells_of(0, width=9), nothing, tmp_path, jobs=1, complete=complete)
+
+
 def test_results_of_another_version_are_refused_and_those_without_one_are_of_version_1(tmp_path):
     run_grid(cells_of(0), nothing, tmp_path, jobs=1, version=3)
     file = tmp_path / "a-seed0.json"

@@ -54,6 +54,7 @@ def batch_of(images: torch.Tensor) -> Batch:
         alive=torch.ones(size, 1, dtype=torch.bool),
         label=torch.zeros(size, 2),
         labelled=torch.ones(size, 2, dtype=torch.bool),
+        outcome=torch.full((size, 1), -torch.inf),
     )
 
 
