@@ -256,7 +256,8 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
         shape = space.shape if len(space.shape) == 3 else (*space.shape, 1)
         return ObservationSpec(kind="image", shape=shape, dtype=dtype, low=low, high=high)
     if chosen == "grid":
-        return ObservationSpec(kind="grid", shape=space.shape, dtype=dtype)
+        highest = np.asarray(space.high).reshape(-1, space.shape[2]).max(0)
+        return ObservationSpec(kind="grid", shape=space.shape, dtype=dtype, counts=tuple(int(each) + 1 for each in highest))
     reach = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64))).flatten()
     return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=tuple(np.flatnonzero(reach > WIDE).tolist()))
 

@@ -54,11 +54,12 @@ class EncoderConfig:
     standard deviation (standard), so that a dim object counts as much as a bright one."""
     mixing: GridMixing = "convolution"
     """How the grid encoder joins cells: by convolutions over summed symbol embeddings, or each symbol of each cell adds a
-    vector of its own (bag), which is a one-hot perceptron's first layer: a third of the time, no translation invariance."""
+    vector of its own (bag): a perceptron over one-hot symbols, which takes a fraction of the time and knows no
+    translation."""
     embedding: int = 32
     """Width of the summed symbol embeddings of the convolutional grid encoder; the bag has that of ``hidden``."""
     vocabulary: int = 16
-    """Symbols of the grid encoder run from 0 to vocabulary - 1 in each plane."""
+    """Symbols of the grid encoder run from 0 to at most vocabulary - 1 in each plane; the space may allow fewer."""
     precision: Precision = "float32"
     """bfloat16: the encoder computes in bfloat16 (autocast), in training as in acting; its weights stay float32."""
     layer_norm: bool = False

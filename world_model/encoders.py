@@ -148,40 +148,48 @@ class ImageEncoder(nn.Module):
 class GridEncoder(nn.Module):
     """Grids of symbols, uint8 [N, H, W, planes], as MiniGrid's view; see ``EncoderConfig.mixing`` for the two ways.
 
-    Raises ValueError for symbols beyond the vocabulary.
+    The symbols of each plane run from 0 to ``symbols`` - 1 of that plane; ValueError for others.
     """
 
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        vocabulary: int,
+        symbols: Sequence[int],
         mixing: GridMixing,
         embedding: int,
         hidden: Sequence[int],
         latent_dim: int,
     ) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.register_buffer("symbols", torch.tensor(symbols, dtype=torch.uint8), persistent=False)
+        self.symbols: Tensor
         self.net = nn.Sequential(
-            _ConvolvedGrid(shape=shape, vocabulary=vocabulary, embedding=embedding, latent_dim=latent_dim)
+            _ConvolvedGrid(shape=shape, symbols=symbols, embedding=embedding, latent_dim=latent_dim)
             if mixing == "convolution"
-            else _BagOfSymbols(shape=shape, vocabulary=vocabulary, hidden=hidden, latent_dim=latent_dim)
+            else _BagOfSymbols(shape=shape, symbols=symbols, hidden=hidden, latent_dim=latent_dim)
         )
 
     def forward(self, observation: Tensor) -> Tensor:
-        highest = int(observation.max())
-        if highest >= self.vocabulary:
-            raise ValueError(f"model.encoder.vocabulary is {self.vocabulary}, but the observation holds symbol {highest}")
+        highest = observation.flatten(0, -2).amax(0)
+        if (highest >= self.symbols).any():
+            raise ValueError(
+                f"the planes of the grid have symbols up to {(self.symbols - 1).tolist()} (by the observation space and "
+                f"model.encoder.vocabulary), but the observation holds {highest.tolist()}"
+            )
         return self.net(observation.long())
 
 
+def _offsets(counts: Sequence[int]) -> Tensor:
+    return torch.tensor([0, *counts[:-1]]).cumsum(0)
+
+
 class _ConvolvedGrid(nn.Module):
-    def __init__(self, *, shape: Sequence[int], vocabulary: int, embedding: int, latent_dim: int) -> None:
+    def __init__(self, *, shape: Sequence[int], symbols: Sequence[int], embedding: int, latent_dim: int) -> None:
         super().__init__()
-        height, width, planes = shape
-        self.symbols = nn.Embedding(planes * vocabulary, embedding)
-        self.register_buffer("offset", torch.arange(planes) * vocabulary, persistent=False)
+        height, width, _ = shape
+        self.symbols = nn.Embedding(sum(symbols), embedding)
+        self.register_buffer("offset", _offsets(symbols), persistent=False)
         self.offset: Tensor
         self.net = nn.Sequential(
             nn.Conv2d(embedding, 32, 3, padding=1),
@@ -197,20 +205,25 @@ class _ConvolvedGrid(nn.Module):
 
 
 class _BagOfSymbols(nn.Module):
-    def __init__(self, *, shape: Sequence[int], vocabulary: int, hidden: Sequence[int], latent_dim: int) -> None:
+    """A perceptron over the one-hot symbols of all cells. As a product: summing rows of a table takes longer to train."""
+
+    def __init__(self, *, shape: Sequence[int], symbols: Sequence[int], hidden: Sequence[int], latent_dim: int) -> None:
         super().__init__()
-        places = torch.Size(shape).numel()
-        first, *others = hidden
-        self.symbols = nn.EmbeddingBag(places * vocabulary, first, mode="sum")
-        nn.init.normal_(self.symbols.weight, std=places**-0.5)  # so that the sum over all places has variance 1
-        self.register_buffer("offset", torch.arange(places) * vocabulary, persistent=False)
+        height, width, _ = shape
+        counts = [*symbols] * (height * width)
+        self.size = sum(counts)
+        self.register_buffer("offset", _offsets(counts), persistent=False)
         self.offset: Tensor
+        first, *others = hidden
+        self.sum = nn.Linear(self.size, first)
+        nn.init.normal_(self.sum.weight, std=len(counts) ** -0.5)  # the sum over all cells has variance 1
         self.net = nn.Sequential(
             nn.LayerNorm(first), nn.SiLU(), VectorEncoder(size=first, hidden=others, latent_dim=latent_dim)
         )
 
     def forward(self, symbol: Tensor) -> Tensor:
-        return self.net(self.symbols(symbol.flatten(1) + self.offset))
+        one_hot = torch.zeros(len(symbol), self.size, device=symbol.device)
+        return self.net(self.sum(one_hot.scatter_(1, symbol.flatten(1) + self.offset, 1.0)))
 
 
 class TextEncoder(nn.Module):

@@ -39,8 +39,8 @@ SOBOL_CANDIDATES = 63  # beside the zero action
 class ObservationSpec:
     """What the encoder reads.
 
-    "onehot" are integers that begin at ``starts`` and have ``counts`` choices each; "text" is padded UTF-8; "row" is uint8,
-    the bytes of its ``parts`` one after another.
+    "onehot" are integers that begin at ``starts`` and have ``counts`` choices each; the planes of a "grid" have ``counts``
+    symbols each; "text" is padded UTF-8; "row" is uint8, the bytes of its ``parts`` one after another.
     """
 
     kind: Literal["vector", "image", "grid", "onehot", "text", "row"]
@@ -222,7 +222,8 @@ def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
     if observation.kind == "grid":
         return GridEncoder(
             shape=observation.shape,
-            vocabulary=choice.vocabulary,
+            # Where a space allows every byte, the setting says how many symbols there are.
+            symbols=[min(count, choice.vocabulary) for count in observation.counts],
             mixing=choice.mixing,
             embedding=choice.embedding,
             hidden=choice.hidden,

@@ -138,7 +138,7 @@ def test_convolutions_that_eat_the_whole_image_are_refused():
 
 @pytest.mark.parametrize("mixing", ["convolution", "bag"])
 def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols(mixing):
-    encoder = GridEncoder(shape=(7, 7, 4), vocabulary=11, mixing=mixing, embedding=8, hidden=(16,), latent_dim=6)
+    encoder = GridEncoder(shape=(7, 7, 4), symbols=(11, 11, 11, 4), mixing=mixing, embedding=8, hidden=(16,), latent_dim=6)
     grid = torch.zeros(1, 7, 7, 4, dtype=torch.uint8)
     other = grid.clone()
     grid[0, 3, 3, 0], other[0, 3, 3, 1] = 5, 5
@@ -147,7 +147,7 @@ def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols(mixing)
     moved[0, 3, 4, 0] = 5
     assert not torch.allclose(encoder(grid), encoder(moved))
     grid[0, 0, 0, 2] = 11
-    with pytest.raises(ValueError, match="holds symbol 11"):
+    with pytest.raises(ValueError, match=r"symbols up to \[10, 10, 10, 3\].*holds \[5, 0, 11, 0\]"):
         encoder(grid)
 
 
