@@ -20,6 +20,7 @@ from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
+from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.observations import ObservationAdapter, observation_spec
 from jepa_rl.agent.presets import preset
@@ -117,6 +118,7 @@ class JEPAAgent(BaseAlgorithm):
         return self.learner.optimizer
 
     def _make_collector(self, env: VecEnv) -> None:
+        labeller = Labeller(self.config.model, self.observation_adapter, self.streams)
         self.replay = SequenceReplay(
             capacity=self.config.replay.capacity,
             n_envs=env.num_envs,
@@ -125,10 +127,13 @@ class JEPAAgent(BaseAlgorithm):
             action_shape=self.action_adapter.shape,
             action_dtype=self.action_adapter.dtype,
             prioritised_fraction=self.config.replay.prioritised_fraction,
+            target_sizes=labeller.sizes,
+            partial=labeller.partial,
         )
         self.collector = Collector(
             venv=env,
             replay=self.replay,
+            labeller=labeller,
             observations=self.observation_adapter,
             actions=self.action_adapter,
             exploration=self.config.exploration,

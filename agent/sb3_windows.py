@@ -69,7 +69,8 @@ class ReplayBufferWindows:
             "label": buffer.rewards[before, env] * labelled,
             "labelled": labelled,
         }
-        return Batch(**{name: torch.from_numpy(field) for name, field in fields.items()})
+        tensors: dict[str, Any] = {name: torch.from_numpy(field) for name, field in fields.items()}
+        return Batch(**tensors)
 
     def _row(self, age: np.ndarray) -> np.ndarray:
         oldest = self._buffer.pos if self._buffer.full else 0

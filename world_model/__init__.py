@@ -6,14 +6,16 @@ from jepa_rl.world_model.config import (
     DynamicsConfig,
     EncoderConfig,
     ModelConfig,
-    PlaceboConfig,
     RegularizerConfig,
     RewardConfig,
+    TaskConfig,
     TerminationConfig,
     ValueConfig,
 )
-from jepa_rl.world_model.model import ObservationSpec, WorldModel, build_world_model
+from jepa_rl.world_model.model import WorldModel, build_world_model
 from jepa_rl.world_model.objective import loss_terms, loss_weights
+from jepa_rl.world_model.spec import ObservationSpec
+from jepa_rl.world_model.targets import register_auxiliary
 
 __all__ = [
     "AuxiliaryConfig",
@@ -22,13 +24,14 @@ __all__ = [
     "EncoderConfig",
     "ModelConfig",
     "ObservationSpec",
-    "PlaceboConfig",
     "RegularizerConfig",
     "RewardConfig",
+    "TaskConfig",
     "TerminationConfig",
     "ValueConfig",
     "WorldModel",
     "build_world_model",
     "loss_terms",
     "loss_weights",
+    "register_auxiliary",
 ]

@@ -5,10 +5,13 @@ L = c_dyn L_dyn + sum of c_p L_p (arXiv:2509.12249). The gradient gates stand he
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
 from jepa_rl.world_model.heads import negative_log_likelihood
@@ -23,10 +26,7 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
     """The weight of every term that is switched on, by name."""
     weights = {
         "dynamics": config.dynamics.weight,
-        "reward": config.reward.weight,
-        "value": config.value.weight,
-        "termination": config.termination.weight,
-        "placebo": config.placebo.weight,
+        **{name: task.weight for name, task in config.tasks.items()},
         "variance": config.regularizer.variance,
         "covariance": config.regularizer.covariance,
         "sigreg": config.regularizer.sigreg,
@@ -65,13 +65,7 @@ def loss_terms(
             scaled_by = (latent, batch.valid) if config.dynamics.target == "same" else (target, batch.alive)
             terms["dynamics"] = terms["dynamics"] / (latent_variance(*scaled_by) + SCALE_FLOOR)
 
-    tasks = {
-        "reward": (config.reward, _reward_loss),
-        "value": (config.value, _value_loss),
-        "termination": (config.termination, _termination_loss),
-        "placebo": (config.placebo, _placebo_loss),
-    }
-    for name, (task, loss) in tasks.items():
+    for name, task in config.tasks.items():
         if not task.weight:
             continue
         views = [gated(task.trains_encoder)]
@@ -79,12 +73,8 @@ def loss_terms(
             # The imagined counterpart starts from the same first latent, so that time indices agree.
             heads_see = imagined if task.trains_encoder else imagined.detach()
             views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
-        targets = None
-        if name == "value":
-            targets = _value_target(ema, detached[:, 1:], batch, config, discount)
-        elif name == "placebo":
-            targets = _placebo_target(model, batch, config, generator)
-        terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
+        loss = _task_loss(name, model, ema, detached, batch, config, discount, generator)
+        terms[name] = torch.stack([loss(view) for view in views]).mean()
 
     terms |= _regularizer_terms(encoded[batch.valid], config, generator)
     for name, term in terms.items():
@@ -104,7 +94,33 @@ def _dynamics_target(latent: Tensor, ema: WorldModel | None, batch: Batch, confi
         return ema.encode(following.flatten(0, 1)).unflatten(0, following.shape[:2])
 
 
-def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, _: Tensor | None) -> Tensor:
+def _task_loss(
+    name: str,
+    model: WorldModel,
+    ema: WorldModel | None,
+    encoded: Tensor,
+    batch: Batch,
+    config: ModelConfig,
+    discount: float,
+    generator: torch.Generator,
+) -> Callable[[Tensor], Tensor]:
+    """The loss of a task as a function of a view of the latents [B, T + 1, D]; its targets are drawn once for all views."""
+    if name == "reward":
+        return lambda view: _reward_loss(model, view, batch, config)
+    if name == "value":
+        target = _value_target(ema, encoded[:, 1:], batch, config, discount)
+        return lambda view: _value_loss(model, view, batch, config, target)
+    if name == "termination":
+        return lambda view: _termination_loss(model, view, batch)
+    task = model.heads[name]
+    assert isinstance(task, AuxiliaryTask)
+    with torch.no_grad():
+        action = model.actions(batch.action.flatten(0, 1)).unflatten(0, batch.alive.shape)
+        aim = task.target(batch, generator)
+    return lambda view: task.loss(task(view, action), aim, batch)
+
+
+def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig) -> Tensor:
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
         logits = model.heads["reward"](view)
@@ -113,13 +129,12 @@ def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCon
     action = batch.action.flatten(0, 1)
     logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
     loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)
-    return masked_mean(loss, batch.alive.flatten())
+    return masked_mean(loss, batch.seen("reward")[:, 1:].flatten())
 
 
-def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, targets: Tensor | None) -> Tensor:
-    assert targets is not None
+def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, target: Tensor) -> Tensor:
     logits = model.action_value_logits(view[:, :-1].flatten(0, 1), batch.action.flatten(0, 1))
-    loss = negative_log_likelihood(logits, targets.flatten(), config.value.likelihood)
+    loss = negative_log_likelihood(logits, target.flatten(), config.value.likelihood)
     return masked_mean(loss, batch.alive.flatten())
 
 
@@ -132,35 +147,10 @@ def _value_target(ema: WorldModel | None, following: Tensor, batch: Batch, confi
     return target.clamp(0, 1) if config.value.likelihood == "bernoulli" else target
 
 
-def _termination_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
+def _termination_loss(model: WorldModel, view: Tensor, batch: Batch) -> Tensor:
     logits = model.heads["termination"](view[:, 1:]).squeeze(-1)
     loss = functional.binary_cross_entropy_with_logits(logits, batch.terminated.float(), reduction="none")
     return masked_mean(loss, batch.alive)
-
-
-def _placebo_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, targets: Tensor | None) -> Tensor:
-    assert targets is not None
-    outputs = model.heads["placebo"](view)
-    if targets.ndim == 3:
-        # Over the variance of the targets, so that a weight means the same whatever the scale of the random function.
-        return masked_mean((outputs - targets).square().mean(-1), batch.valid) / latent_variance(targets, batch.valid)
-    loss = negative_log_likelihood(outputs, targets, config.placebo.likelihood)
-    return masked_mean(loss, batch.valid & batch.labelled)
-
-
-@torch.no_grad()
-def _placebo_target(model: WorldModel, batch: Batch, config: ModelConfig, generator: torch.Generator) -> Tensor:
-    """[B, T + 1] numbers, or [B, T + 1, size] for a random function."""
-    if config.placebo.target == "constant":
-        return torch.ones_like(batch.label)
-    if config.placebo.target == "shuffled_reward":
-        dealt = batch.valid & batch.labelled
-        rewards = batch.label[dealt]
-        target = torch.zeros_like(batch.label)
-        target[dealt] = rewards[torch.randperm(len(rewards), generator=generator).to(rewards.device)]
-        return target
-    function = model.heads["placebo_target"]
-    return function(batch.observation.flatten(0, 1)).unflatten(0, batch.label.shape)
 
 
 def _regularizer_terms(latent: Tensor, config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:
