@@ -9,10 +9,12 @@ from jepa_rl.agent.monitor import CollapseMonitor
 from jepa_rl.agent.presets import PRESETS, Preset, preset
 from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
 from jepa_rl.agent.sb3_auxiliary import JEPAAuxiliaryCallback
+from jepa_rl.world_model import AuxiliaryConfig, register_auxiliary
 
 __all__ = [
     "PRESETS",
     "AgentConfig",
+    "AuxiliaryConfig",
     "CheckpointError",
     "CollapseMonitor",
     "ExplorationConfig",
@@ -26,5 +28,6 @@ __all__ = [
     "SeededEpisodes",
     "TrainingConfig",
     "preset",
+    "register_auxiliary",
     "vectorize",
 ]

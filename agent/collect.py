@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import ExplorationConfig, Rewards
 from jepa_rl.agent.env_faults import step_all
+from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
@@ -57,6 +58,7 @@ class Collector:
         *,
         venv: VecEnv,
         replay: SequenceReplay,
+        labeller: Labeller,
         observations: ObservationAdapter,
         actions: ActionAdapter,
         exploration: ExplorationConfig,
@@ -68,6 +70,7 @@ class Collector:
     ) -> None:
         self.connect(venv)
         self.replay = replay
+        self._labeller = labeller
         self._observations = observations
         self._actions = actions
         self._exploration = exploration
@@ -128,10 +131,20 @@ class Collector:
                 lost.append(env)
         return lost
 
+    @property
+    def begun(self) -> bool:
+        """Whether ``begin`` ever succeeded."""
+        return bool((self.episode >= 0).all())
+
     def begin(self, observation: VecEnvObs) -> None:
-        """Start from the n observations of a vector reset."""
-        packed = self._observations.pack(observation)
-        self.replay.begin(packed)
+        """Start from the n observations of a vector reset; an exception leaves everything as it was."""
+        streams = self._streams.state()
+        try:
+            packed = self._observations.pack(observation)
+            self.replay.begin(packed, self._labeller(packed, self._reset_infos()))
+        except BaseException:
+            self._streams.load_state(*streams)
+            raise
         self.observation = packed
         self.warm[:] = False
         self.episode += 1
@@ -228,8 +241,13 @@ class Collector:
     def _store(self, action: np.ndarray, observation: np.ndarray, result: VectorStep) -> None:
         truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in result.info]) & result.done
         successor = observation.copy()
-        for env in np.flatnonzero(result.done):
+        ended = np.flatnonzero(result.done)
+        for env in ended:
             successor[env] = self._observations.pack(result.info[env]["terminal_observation"])
+        # Where an episode ended, the step's info is that of its final observation, and the next one's came with the reset.
+        next_labels = self._labeller(successor, result.info)
+        reset_infos = self._reset_infos()
+        begun = self._labeller(observation[ended], [reset_infos[env] for env in ended])
         self.replay.add(
             action=action,
             reward=np.sign(result.reward) if self._rewards == "sign" else result.reward,
@@ -238,4 +256,11 @@ class Collector:
             next_observation=successor,
             reset_observation=observation,
             label=np.array([info.get("auxiliary", np.nan) for info in result.info]),
+            next_labels=next_labels,
+            reset_labels=begun.spread(result.done),
         )
+
+    def _reset_infos(self) -> list[dict[str, Any]]:
+        # A wrapper around vector environments has a list of its own, which nobody fills.
+        infos: list[dict[str, Any]] = self.venv.unwrapped.reset_infos
+        return infos

@@ -139,10 +139,14 @@ def from_dict(kind: type[Config], data: dict[str, Any], path: str = "") -> Confi
     if not isinstance(data, dict):
         raise ValueError(f"{path or 'the configuration'} must be a mapping, got {data!r}")
     hints = typing.get_type_hints(kind)
-    known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    known = {entry.name for entry in fields}
     unknown = sorted(set(data) - known)
     if unknown:
         raise ValueError(f"unknown option {path}{unknown[0]!s}; known are {', '.join(sorted(known))}")
+    for entry in fields:
+        if entry.default is entry.default_factory is dataclasses.MISSING and entry.name not in data:
+            raise ValueError(f"the option {path}{entry.name} is missing")
     return kind(**{name: _revive(hints[name], value, f"{path}{name}") for name, value in data.items()})
 
 

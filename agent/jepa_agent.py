@@ -18,6 +18,7 @@ from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
+from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter
@@ -102,6 +103,7 @@ class JEPAAgent(Algorithm):
         return self.learner.model
 
     def _make_collector(self, env: VecEnv) -> None:
+        labeller = Labeller(self.config.model, self.observation_adapter, self.streams)
         self.replay = SequenceReplay(
             capacity=self.config.replay.capacity,
             n_envs=env.num_envs,
@@ -111,10 +113,13 @@ class JEPAAgent(Algorithm):
             action_dtype=self.action_adapter.dtype,
             prioritised_fraction=self.config.replay.prioritised_fraction,
             discount=self.config.discount,
+            target_sizes=labeller.sizes,
+            partial=labeller.partial,
         )
         self.collector = Collector(
             venv=env,
             replay=self.replay,
+            labeller=labeller,
             observations=self.observation_adapter,
             actions=self.action_adapter,
             exploration=self.config.exploration,

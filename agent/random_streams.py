@@ -15,9 +15,11 @@ class RandomStreams:
     """
 
     def __init__(self, seed: int) -> None:
-        exploration, replay, initialisation, planning, training, prediction = np.random.SeedSequence(seed).spawn(6)
+        sequences = np.random.SeedSequence(seed).spawn(7)  # a further one leaves those before it as they are
+        exploration, replay, initialisation, planning, training, prediction, labels = sequences
         self.exploration = np.random.default_rng(exploration)
         self.replay = np.random.default_rng(replay)
+        self.labels = np.random.default_rng(labels)
         self.initialisation = _torch_generator(initialisation)
         self.planning = _torch_generator(planning)
         self.training = _torch_generator(training)
@@ -25,14 +27,15 @@ class RandomStreams:
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """The position of every stream: numpy's as JSON-able dicts, torch's as tensors."""
-        arrays = {"exploration": self.exploration.bit_generator.state, "replay": self.replay.bit_generator.state}
+        generators = {name: stream for name, stream in vars(self).items() if isinstance(stream, np.random.Generator)}
+        arrays = {name: stream.bit_generator.state for name, stream in generators.items()}
         tensors = {name: stream.get_state() for name, stream in vars(self).items() if isinstance(stream, torch.Generator)}
         return arrays, tensors
 
     def load_state(self, arrays: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         """Go back to a ``state``."""
-        self.exploration.bit_generator.state = arrays["exploration"]
-        self.replay.bit_generator.state = arrays["replay"]
+        for name in ("exploration", "replay", "labels"):
+            getattr(self, name).bit_generator.state = arrays[name]
         for name, state in tensors.items():
             getattr(self, name).set_state(state)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from jepa_rl.agent.labels import Labels
+from jepa_rl.agent.row_queue import RowQueue
 from jepa_rl.world_model.batch import Batch
 
 Array = npt.NDArray[Any]
@@ -33,6 +35,9 @@ class SequenceReplay:
         prioritised_fraction: share of each batch, in expectation where it is no whole number, whose windows contain a
             rewarded (non-zero) transition; the rest is uniform, and all of it while nothing rewarded is stored.
         discount: per step, of the ``outcome`` of transitions.
+        target_sizes: numbers per observation of each auxiliary task that is read from the environment.
+        partial: names of the tasks that know a part of the observations only. With "reward" among them, a reward that is
+            not shown is no label and does not make a transition a rewarded one; ``Batch.reward`` holds it all the same.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class SequenceReplay:
         action_dtype: npt.DTypeLike,
         prioritised_fraction: float = 0.0,
         discount: float = 1.0,
+        target_sizes: Mapping[str, int] | None = None,
+        partial: Sequence[str] = (),
     ) -> None:
         if n_envs < 1:
             raise ValueError(f"n_envs must be at least 1, got {n_envs}")
@@ -69,6 +76,12 @@ class SequenceReplay:
             "labelled": ((), np.dtype(np.bool_)),
             "outcome": ((), np.dtype(np.float32)),
         }
+        self._target_sizes = dict(target_sizes or {})
+        self._partial = tuple(partial)
+        if self._target_sizes:
+            self._layout["targets"] = ((sum(self._target_sizes.values()),), np.dtype(np.float32))
+        if self._partial:
+            self._layout["shown"] = ((len(self._partial),), np.dtype(np.bool_))
         self._clear()
 
     def __len__(self) -> int:
@@ -80,8 +93,8 @@ class SequenceReplay:
         """The number of stored transitions whose reward is not 0."""
         return len(self._rewarded)
 
-    def begin(self, observations: npt.ArrayLike) -> None:
-        """Open an episode in every environment with the observations [n_envs, ...] of a vector reset.
+    def begin(self, observations: npt.ArrayLike, labels: Labels | None = None) -> None:
+        """Open an episode in every environment with the observations [n_envs, ...] of a vector reset, and their labels.
 
         Episodes that are still open end where they are, without a termination.
 
@@ -90,10 +103,11 @@ class SequenceReplay:
         """
         env = np.arange(self._n_envs)
         observation = self._checked("observations", observations, "observation", env)
+        known = self._checked_labels("labels", labels, env)
         # An open row that no action led to belongs to an episode without a transition: it is written anew.
         previous = (self._open_row() - self._n_envs) % self._rows
         self._written -= (self._written > 0) & ~self._column["has_action"][previous]
-        self._open(env, observation)
+        self._open(env, observation, known)
 
     def add(
         self,
@@ -105,6 +119,8 @@ class SequenceReplay:
         next_observation: npt.ArrayLike,
         reset_observation: npt.ArrayLike,
         label: npt.ArrayLike | None = None,
+        next_labels: Labels | None = None,
+        reset_labels: Labels | None = None,
     ) -> None:
         """Store one step of all environments; every argument has the leading dimension n_envs.
 
@@ -114,6 +130,8 @@ class SequenceReplay:
             reset_observation: the first observation of the next episode; ignored where none begins.
             label: p of the observation *before* the action, NaN where the environment said nothing: then the label is the
                 reward that arriving there paid, and an episode's first observation has none.
+            next_labels, reset_labels: of next_observation and reset_observation, where there are ``target_sizes`` or tasks
+                in ``partial``.
 
         Raises:
             RuntimeError: no episode was begun.
@@ -132,22 +150,23 @@ class SequenceReplay:
         label = np.full(self._n_envs, np.nan) if label is None else label
         given = np.flatnonzero(~np.isnan(label))
         label = self._checked("label", label, "label", given)
+        successor_labels = self._checked_labels("next_labels", next_labels, env)
+        first_labels = self._checked_labels("reset_labels", reset_labels, ended)
 
         row = self._open_row()
         column["action"][row] = action
         column["reward"][row] = reward
         column["terminated"][row] = terminated
-        column["label"][row[given]] = label
-        column["labelled"][row[given]] = True
+        known = self._reward_shown(row[given])
+        column["label"][row[given[known]]] = label[known]
+        column["labelled"][row[given[known]]] = True
         column["has_action"][row] = True
         column["outcome"][row] = -np.inf
         for env_ended in np.flatnonzero(terminated):
             self._settle(row[env_ended])
         self._starts.push(env, row)
-        rewarded = np.flatnonzero(reward)
-        self._rewarded.push(rewarded, row[rewarded])
-        self._open(env, successor, reward)
-        self._open(ended, first)
+        self._open(env, successor, successor_labels, reward)
+        self._open(ended, first, first_labels)
 
     def sample(self, batch_size: int, transitions: int, rng: np.random.Generator) -> Batch:
         """Draw windows of the given number of transitions, with replacement, as CPU tensors.
@@ -198,8 +217,8 @@ class SequenceReplay:
     def _clear(self) -> None:
         self._column = {name: np.zeros((self._rows, *shape), dtype) for name, (shape, dtype) in self._layout.items()}
         self._written = np.zeros(self._n_envs, np.int64)  # rows ever opened, in each environment
-        self._starts = _RowQueue(self._n_envs, self._ring)
-        self._rewarded = _RowQueue(self._n_envs, self._ring)
+        self._starts = RowQueue(self._n_envs, self._ring)
+        self._rewarded = RowQueue(self._n_envs, self._ring)
 
     def _used(self, written: Array) -> int:
         return min(max(int(written.max()), 0), self._ring) * self._n_envs
@@ -207,18 +226,41 @@ class SequenceReplay:
     def _open_row(self) -> Array:
         return (self._written - 1) % self._ring * self._n_envs + np.arange(self._n_envs)
 
-    def _open(self, env: Array, observation: Array, reward: Array | None = None) -> None:
-        """Write an observation that nobody acted upon yet over the oldest row of each listed environment."""
+    def _open(self, env: Array, observation: Array, labels: Mapping[str, Array], reward: Array | None = None) -> None:
+        """Write an observation that nobody acted upon yet over the oldest row of each listed environment.
+
+        ``reward`` is what arriving there paid; without it an episode begins.
+        """
         column = self._column
         row = self._written[env] % self._ring * self._n_envs + env
         lost = column["has_action"][row]
         self._starts.pop_oldest(env[lost])
-        self._rewarded.pop_oldest(env[lost & (column["reward"][row] != 0)])
+        self._rewarded.pop_oldest(env[lost & self._is_rewarded(row)])
         column["has_action"][row] = False
         column["observation"][row] = observation
-        column["label"][row] = 0 if reward is None else reward
-        column["labelled"][row] = reward is not None
+        for name, values in labels.items():
+            column[name][row] = values
+        known = self._reward_shown(row) & (reward is not None)
+        column["label"][row] = np.where(known, 0 if reward is None else reward, 0)
+        column["labelled"][row] = known
         self._written[env] += 1
+        if reward is not None:
+            before = (row - self._n_envs) % self._rows
+            rewarded = self._is_rewarded(before)
+            self._rewarded.push(env[rewarded], before[rewarded])
+
+    def _reward_shown(self, row: Array) -> Array:
+        """Whether the reward task may know the observation of each row."""
+        if "reward" not in self._partial:
+            return np.ones(len(row), bool)
+        shown: Array = self._column["shown"][row, self._partial.index("reward")]
+        return shown
+
+    def _is_rewarded(self, row: Array) -> Array:
+        """Whether the transition that starts at each row paid a reward that is not kept from the reward task."""
+        successor = (row + self._n_envs) % self._rows
+        rewarded: Array = (self._column["reward"][row] != 0) & self._reward_shown(successor)
+        return rewarded
 
     def _settle(self, last: int) -> None:
         """Write the discounted return to go of every stored transition of the episode that terminates with row ``last``."""
@@ -248,7 +290,21 @@ class SequenceReplay:
         for name in ("action", "reward", "terminated", "outcome"):
             fields[name] = column[name].take(row[:, :-1], axis=0)
             fields[name][~alive] = 0
-        return Batch(alive=torch.from_numpy(alive), **{name: torch.from_numpy(field) for name, field in fields.items()})
+        return Batch(
+            alive=torch.from_numpy(alive),
+            targets=self._by_task("targets", row, self._target_sizes),
+            shown={
+                task: known[..., 0] for task, known in self._by_task("shown", row, dict.fromkeys(self._partial, 1)).items()
+            },
+            **{name: torch.from_numpy(field) for name, field in fields.items()},
+        )
+
+    def _by_task(self, name: str, row: Array, sizes: Mapping[str, int]) -> dict[str, torch.Tensor]:
+        """A column's values at rows [B, T + 1] as [B, T + 1, size] of each task."""
+        if not sizes:
+            return {}
+        values = torch.from_numpy(self._column[name].take(row, axis=0))
+        return dict(zip(sizes, values.split(list(sizes.values()), dim=-1), strict=True))
 
     def _checked(self, name: str, value: npt.ArrayLike, field: str, env: Array) -> Array:
         """Return the listed environments' part of a value [n_envs, ...], finite, in the dtype of the field."""
@@ -265,6 +321,16 @@ class SequenceReplay:
             raise FloatingPointError(f"{name} of environment {env[finite.argmin()]} is not finite")
         return array
 
+    def _checked_labels(self, name: str, labels: Labels | None, env: Array) -> dict[str, Array]:
+        """Return the listed environments' part of what is stored of their labels."""
+        columns = [column for column in ("targets", "shown") if column in self._layout]
+        if not columns:
+            return {}
+        if labels is None:
+            tasks = ", ".join(dict.fromkeys([*self._target_sizes, *self._partial]))
+            raise ValueError(f"{name} must be given for {tasks}, got None")
+        return {column: self._checked(f"{name}.{column}", getattr(labels, column), column, env) for column in columns}
+
     def _require_rings(self, written: Array, has_action: Array) -> None:
         if written.min() < 0 or (written.any() and not written.all()):
             raise ValueError(f"replay state: written must be all positive or all 0, got {written.tolist()}")
@@ -279,42 +345,7 @@ class SequenceReplay:
             row = np.arange(max(written - self._ring, 0), written) % self._ring * self._n_envs + env
             row = row[self._column["has_action"][row]]
             self._starts.fill(env, row)
-            self._rewarded.fill(env, row[self._column["reward"][row] != 0])
-
-
-class _RowQueue:
-    """Each environment's rows with some property, oldest first, any of which can be drawn with equal probability.
-
-    Rings lose their rows in the order in which they got them, so a queue per ring is all the index there needs to be.
-    """
-
-    def __init__(self, n_envs: int, ring: int) -> None:
-        self._row = np.zeros((ring, n_envs), np.int64)
-        self._pushed = np.zeros(n_envs, np.int64)
-        self._popped = np.zeros(n_envs, np.int64)
-
-    def __len__(self) -> int:
-        return int((self._pushed - self._popped).sum())
-
-    def push(self, env: Array, row: Array) -> None:
-        self._row[self._pushed[env] % len(self._row), env] = row
-        self._pushed[env] += 1
-
-    def pop_oldest(self, env: Array) -> None:
-        self._popped[env] += 1
-
-    def fill(self, env: int, row: Array) -> None:
-        self._row[: len(row), env] = row
-        self._pushed[env], self._popped[env] = len(row), 0
-
-    def draw(self, number: int, rng: np.random.Generator) -> Array:
-        count = self._pushed - self._popped
-        end = count.cumsum()
-        rank = rng.integers(end[-1], size=number)
-        env = end.searchsorted(rank, side="right")
-        age = rank - (end - count)[env]
-        row: Array = self._row[(self._popped[env] + age) % len(self._row), env]
-        return row
+            self._rewarded.fill(env, row[self._is_rewarded(row)])
 
 
 def _require_saved(name: str, array: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -42,7 +42,7 @@ class JEPAAuxiliaryCallback(BaseCallback):
     Raises, when learning begins:
         TypeError: the algorithm has no JEPAFeaturesExtractor, or no buffer.
         ValueError: its extractor is frozen, or it has several (see ``share_features_extractor`` of its policy), or the
-            encoder is not that of ``model_config``.
+            encoder is not that of ``model_config``, or that has tasks whose labels only JEPAAgent collects.
     """
 
     def __init__(
@@ -92,6 +92,11 @@ class JEPAAuxiliaryCallback(BaseCallback):
             ours, theirs = getattr(config, name), getattr(extractor.config, name)
             if ours != theirs:
                 raise ValueError(f"model_config.{name} must be that of the features extractor, {theirs}, got {ours}")
+        if collected := [*(task.target for task in config.read_from_environment), *config.label_fractions]:
+            raise ValueError(
+                "model_config must be without tasks that are read from the environment or labelled in part, which only "
+                f"JEPAAgent collects labels for, got {', '.join(dict.fromkeys(collected))}"
+            )
         return SharedEncoderLearner(
             extractor,
             AgentConfig(model=config, training=self.training, discount=discount),

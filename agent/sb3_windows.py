@@ -71,7 +71,8 @@ class ReplayBufferWindows:
             # Unknown: a buffer of transitions does not keep how its episodes ended.
             "outcome": np.full(alive.shape, -np.inf, np.float32),
         }
-        return Batch(**{name: torch.from_numpy(field) for name, field in fields.items()})
+        tensors: dict[str, Any] = {name: torch.from_numpy(field) for name, field in fields.items()}
+        return Batch(**tensors)
 
     def _row(self, age: np.ndarray) -> np.ndarray:
         oldest = self._buffer.pos if self._buffer.full else 0

@@ -54,7 +54,8 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         tensors |= {f"optimizer/{index}/{name}": value for name, value in moments.items()}
     tensors |= {f"streams/{name}": value for name, value in torch_streams.items()}
     arrays: dict[str, np.ndarray] = {}
-    if agent.env is not None and agent._last_obs is not None and "replay" not in exclude:
+    # Where the very first observations were refused, learning begins anew.
+    if agent.env is not None and agent._last_obs is not None and agent.collector.begun and "replay" not in exclude:
         collector = agent.collector
         names = ("held_steps", "rewarded", "followed", "rebuildable")
         state["collector"] = {"n_envs": agent.n_envs} | {name: getattr(collector, name) for name in names}

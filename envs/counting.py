@@ -47,9 +47,10 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
 
     Reward of the count that is reached: "sparse" is 1 at the target, else 0; "dense" is 1 - |count - target| / max_objects.
 
-    ``info`` holds ``count``, ``success`` (the count is the target; also as ``is_success``, the name that Stable-Baselines3
-    reads) and, after a step, ``auxiliary``: the reward of the observation *before* the action, which labels the first
-    observation of an episode too.
+    ``info`` holds what the image shows: ``count``, ``position`` (the mean (x, y) of the objects' centres in pixels; that of
+    the image where there are none), ``color`` (red, green, blue, 0..255) and ``shape`` (index in SHAPES). ``success`` says
+    whether the count is the target, also as ``is_success``, the name that Stable-Baselines3 reads. After a step there
+    is ``auxiliary``: the reward of the observation *before* the action, which labels the first of an episode too.
 
     An episode ends after ``episode_length`` steps (truncation) or on reaching the target by a step (termination, unless
     ``terminate_on_success`` is off); starting at the target does not end it. The default length lets every start reach the
@@ -153,13 +154,22 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
 
     def _info(self) -> dict[str, Any]:
         success = self.count == self.target
-        return {"count": self.count, "success": success, "is_success": success}
+        return {
+            "count": self.count,
+            "position": self.position,
+            "color": tuple(self.color.tolist()),
+            "shape": SHAPES.index(self.shape),
+            "success": success,
+            "is_success": success,
+        }
 
     def _draw(self) -> np.ndarray:
         """A fresh image of ``count`` objects."""
         image = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         stencil = STENCILS[self.shape][..., None]
-        for x, y in self._place(self.count or 0):
+        centres = self._place(self.count or 0)
+        self.position = tuple(np.mean(centres or [(IMAGE_SIZE // 2, IMAGE_SIZE // 2)], axis=0).tolist())
+        for x, y in centres:
             covered = image[y - RADIUS : y + RADIUS + 1, x - RADIUS : x + RADIUS + 1]
             np.copyto(covered, self.color, where=stencil)
         return image

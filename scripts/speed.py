@@ -14,6 +14,7 @@ import tyro
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.run_folder import RunFolder
 from jepa_rl.world_model import Batch, WorldModel
+from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 
 ROUNDS = 15
 
@@ -55,9 +56,14 @@ def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
     encoded = model.encode(batch.observation.flatten(0, 1)).unflatten(0, batch.observation.shape[:2])
     imagined = model.rollout(encoded[:, 0], batch.action)
     total = encoded.mean() + imagined.mean()
-    for name in ("reward", "termination", "placebo"):
+    for name in ("reward", "termination"):
         if name in model.heads and (name != "reward" or model.reward_input == "observation"):
             total = total + model.heads[name](encoded).mean() + model.heads[name](imagined).mean()
+    for head in model.heads.values():
+        if isinstance(head, AuxiliaryTask):
+            taken = model.actions(batch.action.flatten(0, 1)).unflatten(0, batch.alive.shape)
+            continued = torch.cat([encoded[:, :1], imagined], dim=1)
+            total = total + head(encoded, taken).mean() + head(continued, taken).mean()
     if "value" in model.heads:
         total = total + model.action_value_logits(encoded[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)).mean()
     if "masked" in model.heads:

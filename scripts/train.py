@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import resource
 import sys
@@ -18,6 +17,7 @@ from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, pres
 from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
 from jepa_rl.scripts.logs import make_logger, require_wandb
+from jepa_rl.scripts.options import literal, parse_options
 from jepa_rl.scripts.run_folder import RunConfig, RunFolder, RunStoppedError
 from jepa_rl.scripts.speed import measure_update
 from jepa_rl.world_model import diagnostics
@@ -63,7 +63,7 @@ class TrainArgs:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, env_kwargs = split_env_options(arguments)
-    args = tyro.cli(TrainArgs, prog="jepa-rl train", args=rest, default=_defaults(rest))
+    args = parse_options(TrainArgs, rest, default=_defaults(rest), prog="jepa-rl train")
     if args.total_timesteps < 1:
         raise ValueError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
     if args.seed < 0:
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def overridden(config: AgentConfig, options: Sequence[str]) -> AgentConfig:
     """``config`` with command-line options such as ``--training.batch-size 32`` applied."""
-    return tyro.cli(AgentConfig, args=options, default=config)
+    return parse_options(AgentConfig, options, default=config)
 
 
 def _defaults(arguments: Sequence[str]) -> TrainArgs:
@@ -119,15 +119,8 @@ def split_env_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, An
                 value = next(pending)
             except StopIteration:
                 raise ValueError(f"{argument} needs a value") from None
-        env_kwargs[name.replace("-", "_")] = _literal(value)
+        env_kwargs[name.replace("-", "_")] = literal(value)
     return rest, env_kwargs
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def require_pictures(agent: JEPAAgent, config: RunConfig, video_every: int) -> None:

@@ -8,14 +8,16 @@ from jepa_rl.world_model.config import (
     MaskedConfig,
     ModelConfig,
     PatchConfig,
-    PlaceboConfig,
     RegularizerConfig,
     RewardConfig,
+    TaskConfig,
     TerminationConfig,
     ValueConfig,
 )
-from jepa_rl.world_model.model import ObservationSpec, WorldModel, build_world_model
+from jepa_rl.world_model.model import WorldModel, build_world_model
 from jepa_rl.world_model.objective import loss_terms, loss_weights
+from jepa_rl.world_model.spec import ObservationSpec
+from jepa_rl.world_model.targets import register_auxiliary
 
 __all__ = [
     "AuxiliaryConfig",
@@ -26,13 +28,14 @@ __all__ = [
     "ModelConfig",
     "ObservationSpec",
     "PatchConfig",
-    "PlaceboConfig",
     "RegularizerConfig",
     "RewardConfig",
+    "TaskConfig",
     "TerminationConfig",
     "ValueConfig",
     "WorldModel",
     "build_world_model",
     "loss_terms",
     "loss_weights",
+    "register_auxiliary",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 
 import torch
 from torch import Tensor
@@ -32,20 +33,21 @@ def gradient_alignment(
     discount: float,
     generator: torch.Generator,
 ) -> GradientAlignment:
-    """Compare the encoder's gradients of L_dyn and of the ``auxiliary`` ("reward", "value", "placebo") on a batch.
+    """Compare the encoder's gradients of L_dyn and of the ``auxiliary`` on a batch.
 
-    Both gates are opened for the measurement: a loss that is kept from the encoder shows what it would do. The model's
+    ``auxiliary`` is the name of a task: "reward", "value", "termination", or the target of one of ``config.auxiliaries``.
+
+    All gates are opened for the measurement: a loss that is kept from the encoder shows what it would do. The model's
     ``.grad`` is left alone. Other arguments as for ``loss_terms``. Raises ValueError where one of the two is switched off.
     """
-    task = getattr(config, auxiliary)
-    for name, weight in (("dynamics", config.dynamics.weight), (auxiliary, task.weight)):
+    weights = {name: task.weight for name, task in config.tasks.items()}
+    if auxiliary not in weights:
+        near = difflib.get_close_matches(auxiliary, weights) or list(weights)
+        raise ValueError(f"the model has no task {auxiliary!r}; did you mean {' or '.join(near)}?")
+    for name, weight in (("dynamics", config.dynamics.weight), (auxiliary, weights[auxiliary])):
         if not weight:
             raise ValueError(f"model.{name}.weight must be positive to measure its gradient, got {weight}")
-    opened = dataclasses.replace(
-        config,
-        dynamics=dataclasses.replace(config.dynamics, trains_encoder=True),
-        **{auxiliary: dataclasses.replace(task, trains_encoder=True)},
-    )
+    opened = config.with_open_gates()
     terms = loss_terms(model, ema, batch, opened, discount=discount, generator=generator)
     dynamics = _flat_gradient(terms["dynamics"], model, retain=True)
     pull = _flat_gradient(terms[auxiliary], model, retain=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,9 @@ class Batch:
     ``label`` is p(o), the auxiliary value of each *observation* (arXiv:2509.12249): the reward that arriving there paid,
     or what the environment said of it in ``info["auxiliary"]``. The first observation of an episode may have none. The
     repeated last observation repeats its label: mask with ``valid``.
+
+    ``targets`` are what auxiliary tasks read from the environment, by the task's name. ``shown`` says for each task that is
+    labelled in part (``label_fraction``) which observations it may know; a task that is not in it may know all.
     """
 
     observation: Tensor  # [B, T + 1, *observation_shape], in the environment's dtype; packed uint8 rows for Dict and Tuple
@@ -28,9 +33,9 @@ class Batch:
     alive: Tensor  # [B, T] bool; False after the episode's last transition
     label: Tensor  # [B, T + 1] float32, environment units; 0 where not labelled
     labelled: Tensor  # [B, T + 1] bool
-    outcome: (
-        Tensor  # [B, T] float32, discounted return from the transition to the episode's termination; -inf where unknown
-    )
+    outcome: Tensor  # [B, T] float32, discounted return to the episode's termination; -inf where unknown
+    targets: Mapping[str, Tensor] = field(default_factory=dict)  # [B, T + 1, size] float32; 0 where not shown
+    shown: Mapping[str, Tensor] = field(default_factory=dict)  # [B, T + 1] bool
 
     def __post_init__(self) -> None:
         batch_size, transitions = self.alive.shape
@@ -43,9 +48,10 @@ class Batch:
             ("labelled", transitions + 1),
             ("outcome", transitions),
         ):
-            shape = tuple(getattr(self, name).shape[:2])
-            if shape != (batch_size, steps):
-                raise ValueError(f"Batch.{name} must begin with shape {(batch_size, steps)}, got {shape}")
+            _require_shape(name, getattr(self, name), (batch_size, steps))
+        for name in ("targets", "shown"):
+            for task, tensor in getattr(self, name).items():
+                _require_shape(f"{name}[{task!r}]", tensor, (batch_size, transitions + 1))
 
     @property
     def valid(self) -> Tensor:
@@ -57,5 +63,20 @@ class Batch:
         """bool[B, T + 1]: at which observations an action of this window was taken; at the last of it never."""
         return torch.cat([self.alive, torch.zeros_like(self.alive[:, :1])], dim=1)
 
+    def seen(self, task: str) -> Tensor:
+        """bool[B, T + 1]: which observations of the episode the auxiliary task of this name may know."""
+        return self.valid & self.shown[task] if task in self.shown else self.valid
+
     def to(self, device: torch.device) -> Batch:
-        return Batch(**{name: getattr(self, name).to(device) for name in self.__slots__})
+        moved: dict[str, Any] = {}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            by_task = isinstance(value, Mapping)
+            moved[name] = {task: tensor.to(device) for task, tensor in value.items()} if by_task else value.to(device)
+        return Batch(**moved)
+
+
+def _require_shape(name: str, tensor: Tensor, expected: tuple[int, int]) -> None:
+    shape = tuple(tensor.shape[:2])
+    if shape != expected:
+        raise ValueError(f"Batch.{name} must begin with shape {expected}, got {shape}")

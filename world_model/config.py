@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from jepa_rl.world_model.targets import (
+    FUNCTION_TARGETS,
+    INFO,
+    NUMBER_TARGETS,
+    Likelihood,
+    environment_target,
+    require_target,
+)
 
 EncoderKind = Literal["auto", "vector", "image", "grid"]
 ImageEncoderKind = Literal["convolutional", "patches"]
 Contrast = Literal["none", "max", "standard"]
 Precision = Literal["float32", "bfloat16"]
 Target = Literal["same", "stop", "ema"]
-Likelihood = Literal["gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
 GridMixing = Literal["convolution", "bag"]
+TaskLikelihood = Literal["auto", "gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
 RewardInput = Literal["observation", "transition"]
-PlaceboTarget = Literal["random_linear", "random_network", "constant", "shuffled_reward"]
 Labels = Literal["all", "acted"]
 
 
@@ -121,8 +131,8 @@ class MaskedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuxiliaryConfig:
-    """One auxiliary task: a head on the latent, its loss, and whether that loss trains the encoder."""
+class TaskConfig:
+    """A task on the latent: a head, its loss, and whether that loss trains the encoder."""
 
     weight: float = 0.0
     """Weight c_p of this task's loss; 0 switches the head off."""
@@ -133,7 +143,7 @@ class AuxiliaryConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(AuxiliaryConfig):
+class RewardConfig(TaskConfig):
     """The reward: of the observation, P(z) = p(o), or of the transition, R(z, a)."""
 
     weight: float = 1.0
@@ -145,10 +155,13 @@ class RewardConfig(AuxiliaryConfig):
     labels: Labels = "all"
     """With input observation, which observations are labelled: all of them, or only those that an action was taken at
     (acted), which leaves out the last of each episode and with it most that paid."""
+    label_fraction: float = 1.0
+    """Share of the observations whose reward this task gets to know, drawn once for each when it is collected (with input
+    transition: of the observations reached). The value's returns are made of every reward all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValueConfig(AuxiliaryConfig):
+class ValueConfig(TaskConfig):
     """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of its head."""
 
     likelihood: Likelihood = "gaussian"
@@ -165,22 +178,54 @@ class ValueConfig(AuxiliaryConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TerminationConfig(AuxiliaryConfig):
+class TerminationConfig(TaskConfig):
     """The probability that the transition into an observation terminated the episode (a time limit does not)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaceboConfig(AuxiliaryConfig):
-    """An auxiliary task that tells nothing of the true reward, to compare real ones with."""
+class AuxiliaryConfig(TaskConfig):
+    """One more auxiliary task, by the name of its target; docs/auxiliary_tasks.md says what each target is."""
 
-    target: PlaceboTarget = "random_linear"
-    """A frozen random function of the observation (random_linear, random_network; squared error over the variance of its
-    outputs), the same number for every observation (constant), or the rewards of the batch dealt out anew among its
-    observations (shuffled_reward)."""
-    likelihood: Likelihood = "gaussian"
-    """As for the reward; a random function needs gaussian."""
-    size: int = 256
-    """Number of outputs of a random function."""
+    target: str
+    """inverse, next_features, reconstruction, random_linear, random_network, constant, shuffled_reward, noise, info:KEY
+    (a number that the environment puts into its info), or a name given to ``register_auxiliary``."""
+    weight: float = 1.0
+    likelihood: TaskLikelihood = "auto"
+    """As for the reward, where the target is numbers: constant, shuffled_reward and noise (auto: gaussian), info:KEY (auto:
+    two_hot) and registered ones (auto: as registered). The others have one loss each."""
+    label_fraction: float = 1.0
+    """Share of the observations that are labelled, drawn once for each when it is collected. Of tasks on transitions: the
+    observations reached."""
+    size: int = 0
+    """Outputs of the random function (0: 256), or numbers under info:KEY (0: 1); of other targets always 0."""
+
+    def __post_init__(self) -> None:
+        name = f"the auxiliary task {self.target!r}: "
+        require_target(self.target)
+        _require(self.weight >= 0, f"{name}weight", "at least 0", self.weight)
+        _require(self.hidden >= 1, f"{name}hidden", "at least 1", self.hidden)
+        _require_fraction(f"{name}label_fraction", self.label_fraction, self.weight)
+        environment = environment_target(self.target)
+        if environment is None and self.target not in NUMBER_TARGETS:
+            _require(self.likelihood == "auto", f"{name}likelihood", "auto", self.likelihood)
+        sized = self.target in FUNCTION_TARGETS or self.target.startswith(INFO)
+        _require(self.size == 0 or (sized and self.size > 0), f"{name}size", "at least 0" if sized else "0", self.size)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the target of an observation has, where it is numbers."""
+        environment = environment_target(self.target)
+        if environment is not None:
+            return self.size or environment.size
+        return self.size or 256 if self.target in FUNCTION_TARGETS else 1
+
+    @property
+    def number_likelihood(self) -> Likelihood:
+        """The likelihood of a target that is numbers."""
+        if self.likelihood != "auto":
+            return self.likelihood
+        environment = environment_target(self.target)
+        return "gaussian" if environment is None else environment.likelihood
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +253,10 @@ class ModelConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     value: ValueConfig = field(default_factory=ValueConfig)
     termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
-    placebo: PlaceboConfig = field(default_factory=PlaceboConfig)
+    auxiliaries: tuple[AuxiliaryConfig, ...] = ()
+    """More tasks, each TARGET or TARGET:OPTION=VALUE,..., as in inverse info:count:weight=0.5,label_fraction=0.1. Targets:
+    inverse, next_features, reconstruction, random_linear, random_network, constant, shuffled_reward, noise, info:KEY,
+    registered names. Options: weight, likelihood, label_fraction, trains_encoder, hidden, size."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     imagined_heads: bool = True
     """Train the heads on the K-step imagined latents as well as on the encoded ones."""
@@ -221,8 +269,6 @@ class ModelConfig:
         _require(0 <= self.value.trace <= 1, "model.value.trace", "in [0, 1]", self.value.trace)
         _require(0 <= self.value.gap < 1, "model.value.gap", "in [0, 1)", self.value.gap)
         _require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
-        if self.placebo.target in ("random_linear", "random_network"):
-            _require(self.placebo.likelihood == "gaussian", "model.placebo.likelihood", "gaussian", self.placebo.likelihood)
         if self.reward.labels == "acted":
             _require(self.reward.input == "observation", "model.reward.input", "observation", self.reward.input)
         _require(bool(self.encoder.convolutions), "model.encoder.convolutions", "at least one layer", "none")
@@ -235,13 +281,42 @@ class ModelConfig:
             "reward.weight": self.reward.weight,
             "value.weight": self.value.weight,
             "termination.weight": self.termination.weight,
-            "placebo.weight": self.placebo.weight,
             "regularizer.variance": self.regularizer.variance,
             "regularizer.covariance": self.regularizer.covariance,
             "regularizer.sigreg": self.regularizer.sigreg,
         }
         for name, weight in weights.items():
             _require(weight >= 0, f"model.{name}", "at least 0", weight)
+        _require_fraction("model.reward.label_fraction", self.reward.label_fraction, self.reward.weight)
+        twice = [name for name, times in Counter(task.target for task in self.auxiliaries).items() if times > 1]
+        _require(not twice, "model.auxiliaries", "of different targets", ", ".join(twice) + " more than once")
+
+    @property
+    def tasks(self) -> dict[str, TaskConfig]:
+        """Every task by the name of its loss, those that are switched off too."""
+        sections: dict[str, TaskConfig] = {"reward": self.reward, "value": self.value, "termination": self.termination}
+        return sections | {task.target: task for task in self.auxiliaries}
+
+    def with_open_gates(self) -> ModelConfig:
+        """The same, but that the gradient of L_dyn and of every task reaches the encoder."""
+
+        def opened(task: Any) -> Any:
+            return dataclasses.replace(task, trains_encoder=True)
+
+        sections = {name: opened(getattr(self, name)) for name in ("dynamics", "reward", "value", "termination")}
+        return dataclasses.replace(self, auxiliaries=tuple(map(opened, self.auxiliaries)), **sections)
+
+    @property
+    def label_fractions(self) -> dict[str, float]:
+        """The tasks in use that know a part of the observations only, and which part."""
+        tasks: list[tuple[str, RewardConfig | AuxiliaryConfig]] = [("reward", self.reward)]
+        tasks += [(task.target, task) for task in self.auxiliaries]
+        return {name: task.label_fraction for name, task in tasks if task.weight and task.label_fraction < 1}
+
+    @property
+    def read_from_environment(self) -> tuple[AuxiliaryConfig, ...]:
+        """The tasks in use whose targets come from the environment."""
+        return tuple(task for task in self.auxiliaries if task.weight and environment_target(task.target) is not None)
 
     @property
     def needs_ema(self) -> bool:
@@ -260,3 +335,8 @@ def _require_transformer(name: str, width: int, depth: int, heads: int) -> None:
     # Sine and cosine of a patch's row and of its column take a quarter of the width each.
     _require(width >= 1 and width % 4 == 0, f"{name}.width", "a positive multiple of 4", width)
     _require(width % heads == 0, f"{name}.width", f"a multiple of {name}.heads = {heads}", width)
+
+
+def _require_fraction(name: str, fraction: float, weight: float) -> None:
+    _require(0 <= fraction <= 1, name, "in [0, 1]", fraction)
+    _require(fraction > 0 or weight == 0, name, "above 0 where the task has a weight", fraction)

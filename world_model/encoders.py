@@ -16,13 +16,27 @@ TEXT_PADDING = 255  # a byte that UTF-8 never uses
 TEXT_FEATURES = 251  # a prime, so that the hash below spreads over all of them
 
 
+def read_vector(observation: Tensor, is_wide: Tensor | None) -> Tensor:
+    """Observations [N, *shape] as float32 [N, size]; the components where ``is_wide`` bool[size] as their symlog."""
+    values = observation.reshape(len(observation), -1)
+    if is_wide is not None:
+        # In the observation's own precision: a float64 may be beyond what float32 holds.
+        values = values if values.is_floating_point() else values.double()
+        values = torch.where(is_wide, symlog(values), values)
+    return values.float()
+
+
+def wide_mask(size: int, wide: Sequence[int]) -> Tensor | None:
+    """bool[size], True at the components ``wide``; None where there are none."""
+    return torch.zeros(size, dtype=torch.bool).index_fill_(0, torch.tensor(wide), True) if wide else None
+
+
 class VectorEncoder(nn.Module):
     """Multi-layer perceptron over the flattened observation, whose components ``wide`` are read as their symlog."""
 
     def __init__(self, *, size: int, hidden: Sequence[int], latent_dim: int, wide: Sequence[int] = ()) -> None:
         super().__init__()
-        is_wide = torch.zeros(size, dtype=torch.bool).index_fill_(0, torch.tensor(wide, dtype=torch.int64), True)
-        self.register_buffer("is_wide", is_wide if wide else None, persistent=False)
+        self.register_buffer("is_wide", wide_mask(size, wide), persistent=False)
         self.is_wide: Tensor | None
         layers: list[nn.Module] = []
         for width in hidden:
@@ -31,12 +45,7 @@ class VectorEncoder(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(size, latent_dim))
 
     def forward(self, observation: Tensor) -> Tensor:
-        values = observation.reshape(len(observation), -1)
-        if self.is_wide is not None:
-            # In the observation's own precision: a float64 may be beyond what float32 holds.
-            values = values if values.is_floating_point() else values.double()
-            values = torch.where(self.is_wide, symlog(values), values)
-        return self.net(values.float())
+        return self.net(read_vector(observation, self.is_wide))
 
 
 class OneHotEncoder(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepa_rl.world_model.config import Likelihood
+from jepa_rl.world_model.targets import Likelihood
 
 TWO_HOT_BINS = 101
 TWO_HOT_LIMIT = 10.0  # symlog units

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from jepa_rl.world_model.config import Likelihood, ModelConfig, Precision, RewardInput
+from jepa_rl.world_model.auxiliaries import build_auxiliary
+from jepa_rl.world_model.config import ModelConfig, Precision, RewardInput
 from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
 from jepa_rl.world_model.encoders import (
     GridEncoder,
@@ -19,44 +18,14 @@ from jepa_rl.world_model.encoders import (
     TextEncoder,
     VectorEncoder,
 )
-from jepa_rl.world_model.heads import (
-    ActionValue,
-    CandidateActionValue,
-    RandomFunction,
-    begin_near_zero,
-    expectation,
-    mlp,
-    outputs_of,
-)
+from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, begin_near_zero, expectation, mlp, outputs_of
 from jepa_rl.world_model.masked import MaskedPredictor, block_shapes
 from jepa_rl.world_model.patches import PatchEncoder, patch_grid
+from jepa_rl.world_model.spec import ObservationSpec
+from jepa_rl.world_model.targets import Likelihood
 
 MAX_LISTED_ACTIONS = 64
 SOBOL_CANDIDATES = 63  # beside the zero action
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObservationSpec:
-    """What the encoder reads.
-
-    "onehot" are integers that begin at ``starts`` and have ``counts`` choices each; the planes of a "grid" have ``counts``
-    symbols each; "text" is padded UTF-8; "row" is uint8, the bytes of its ``parts`` one after another.
-    """
-
-    kind: Literal["vector", "image", "grid", "onehot", "text", "row"]
-    shape: tuple[int, ...]
-    dtype: str = "float32"  # name of the observation's dtype, in numpy as in torch
-    counts: tuple[int, ...] = ()
-    starts: tuple[int, ...] = ()
-    wide: tuple[int, ...] = ()  # components of the flattened vector that are read as their symlog
-    low: float = 0.0  # value of the darkest pixel
-    high: float = 255.0  # value of the brightest pixel
-    parts: tuple[ObservationSpec, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one observation."""
-        return torch.Size(self.shape).numel() * getattr(torch, self.dtype).itemsize
 
 
 class WorldModel(nn.Module):
@@ -256,27 +225,16 @@ def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEnc
             begin_near_zero(value.net)
     if config.termination.weight:
         heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
-    if config.placebo.weight:
-        heads |= _placebo_heads(config, observation)
+    for task in config.auxiliaries:
+        if task.weight:
+            heads[task.target] = build_auxiliary(
+                task,
+                latent_dim=latent_dim,
+                observation=observation,
+                actions=actions,
+                vocabulary=config.encoder.vocabulary,
+            )
     return heads
-
-
-def _placebo_heads(config: ModelConfig, observation: ObservationSpec) -> dict[str, nn.Module]:
-    placebo = config.placebo
-    if placebo.target in ("constant", "shuffled_reward"):
-        return {"placebo": mlp(config.latent_dim, placebo.hidden, outputs_of(placebo.likelihood))}
-    if observation.kind == "row":
-        raise ValueError(
-            f"model.placebo.target {placebo.target!r} needs an observation of one array, not a Dict or Tuple; choose "
-            "'constant' or 'shuffled_reward'"
-        )
-    function = RandomFunction(
-        shape=observation.shape,
-        size=placebo.size,
-        linear=placebo.target == "random_linear",
-        scale=1 / (observation.high - observation.low) if observation.kind == "image" else 1.0,
-    )
-    return {"placebo": mlp(config.latent_dim, placebo.hidden, placebo.size), "placebo_target": function}
 
 
 def _masked_predictor(config: ModelConfig, observation: ObservationSpec) -> dict[str, nn.Module]:

@@ -6,10 +6,13 @@ nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
 from jepa_rl.world_model.heads import expectation, negative_log_likelihood
@@ -26,10 +29,7 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
     weights = {
         "dynamics": config.dynamics.weight,
         "masked": config.masked.weight,
-        "reward": config.reward.weight,
-        "value": config.value.weight,
-        "termination": config.termination.weight,
-        "placebo": config.placebo.weight,
+        **{name: task.weight for name, task in config.tasks.items()},
         "variance": config.regularizer.variance,
         "covariance": config.regularizer.covariance,
         "sigreg": config.regularizer.sigreg,
@@ -71,13 +71,7 @@ def loss_terms(
     if config.masked.weight:
         terms["masked"] = _masked_loss(model, ema, batch, config, generator)
 
-    tasks = {
-        "reward": (config.reward, _reward_loss),
-        "value": (config.value, _value_loss),
-        "termination": (config.termination, _termination_loss),
-        "placebo": (config.placebo, _placebo_loss),
-    }
-    for name, (task, loss) in tasks.items():
+    for name, task in config.tasks.items():
         if not task.weight:
             continue
         views = [gated(task.trains_encoder)]
@@ -85,12 +79,8 @@ def loss_terms(
             # The imagined counterpart starts from the same first latent, so that time indices agree.
             heads_see = imagined if task.trains_encoder else imagined.detach()
             views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
-        targets = None
-        if name == "value":
-            targets = _value_target(ema, detached, batch, config, discount)
-        elif name == "placebo":
-            targets = _placebo_target(model, batch, config, generator)
-        terms[name] = torch.stack([loss(model, view, batch, config, targets) for view in views]).mean()
+        loss = _task_loss(name, model, ema, detached, batch, config, discount, generator)
+        terms[name] = torch.stack([loss(view) for view in views]).mean()
 
     terms |= _regularizer_terms(encoded[batch.valid], config, generator)
     for name, term in terms.items():
@@ -129,7 +119,33 @@ def _masked_loss(
     return masked_prediction_loss(model.heads["masked"](context, hidden), target, hidden)
 
 
-def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, _: Tensor | None) -> Tensor:
+def _task_loss(
+    name: str,
+    model: WorldModel,
+    ema: WorldModel | None,
+    encoded: Tensor,
+    batch: Batch,
+    config: ModelConfig,
+    discount: float,
+    generator: torch.Generator,
+) -> Callable[[Tensor], Tensor]:
+    """The loss of a task as a function of a view of the latents [B, T + 1, D]; its targets are drawn once for all views."""
+    if name == "reward":
+        return lambda view: _reward_loss(model, view, batch, config)
+    if name == "value":
+        target = _value_target(ema, encoded, batch, config, discount)
+        return lambda view: _value_loss(model, view, batch, config, target)
+    if name == "termination":
+        return lambda view: _termination_loss(model, view, batch)
+    task = model.heads[name]
+    assert isinstance(task, AuxiliaryTask)
+    with torch.no_grad():
+        action = model.actions(batch.action.flatten(0, 1)).unflatten(0, batch.alive.shape)
+        aim = task.target(batch, generator)
+    return lambda view: task.loss(task(view, action), aim, batch)
+
+
+def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig) -> Tensor:
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
         logits = model.heads["reward"](view)
@@ -138,13 +154,12 @@ def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCon
     action = batch.action.flatten(0, 1)
     logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
     loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)
-    return masked_mean(loss, batch.alive.flatten())
+    return masked_mean(loss, batch.seen("reward")[:, 1:].flatten())
 
 
-def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, targets: Tensor | None) -> Tensor:
-    assert targets is not None
+def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, target: Tensor) -> Tensor:
     logits = model.action_value_logits(view[:, :-1].flatten(0, 1), batch.action.flatten(0, 1))
-    loss = negative_log_likelihood(logits, targets.flatten(), config.value.likelihood)
+    loss = negative_log_likelihood(logits, target.flatten(), config.value.likelihood)
     return masked_mean(loss, batch.alive.flatten())
 
 
@@ -164,35 +179,10 @@ def _value_target(ema: WorldModel | None, latent: Tensor, batch: Batch, config: 
     return target if lowest is None else target.clamp(lowest, 1)
 
 
-def _termination_loss(model: WorldModel, view: Tensor, batch: Batch, _: ModelConfig, __: Tensor | None) -> Tensor:
+def _termination_loss(model: WorldModel, view: Tensor, batch: Batch) -> Tensor:
     logits = model.heads["termination"](view[:, 1:]).squeeze(-1)
     loss = functional.binary_cross_entropy_with_logits(logits, batch.terminated.float(), reduction="none")
     return masked_mean(loss, batch.alive)
-
-
-def _placebo_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, targets: Tensor | None) -> Tensor:
-    assert targets is not None
-    outputs = model.heads["placebo"](view)
-    if targets.ndim == 3:
-        # Over the variance of the targets, so that a weight means the same whatever the scale of the random function.
-        return masked_mean((outputs - targets).square().mean(-1), batch.valid) / latent_variance(targets, batch.valid)
-    loss = negative_log_likelihood(outputs, targets, config.placebo.likelihood)
-    return masked_mean(loss, batch.valid & batch.labelled)
-
-
-@torch.no_grad()
-def _placebo_target(model: WorldModel, batch: Batch, config: ModelConfig, generator: torch.Generator) -> Tensor:
-    """[B, T + 1] numbers, or [B, T + 1, size] for a random function."""
-    if config.placebo.target == "constant":
-        return torch.ones_like(batch.label)
-    if config.placebo.target == "shuffled_reward":
-        dealt = batch.valid & batch.labelled
-        rewards = batch.label[dealt]
-        target = torch.zeros_like(batch.label)
-        target[dealt] = rewards[torch.randperm(len(rewards), generator=generator).to(rewards.device)]
-        return target
-    function = model.heads["placebo_target"]
-    return function(batch.observation.flatten(0, 1)).unflatten(0, batch.label.shape)
 
 
 def _regularizer_terms(latent: Tensor, config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:

@@ -223,8 +223,9 @@ def _auxiliary_floor(agent: JEPAAgent, batch: Batch, following: Tensor, chosen: 
         bootstrap = agent.learner.ema.value(following)[:, None]
         target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, agent.config.discount, 1.0)
         return loss_floor(target.clamp(0, 1), model.value.likelihood).mean().item()
-    if model.placebo.target == "shuffled_reward":
-        return loss_floor(batch.label.mean(), model.placebo.likelihood).item()
+    for task in model.auxiliaries:
+        if task.target == chosen.auxiliary == "shuffled_reward":
+            return loss_floor(batch.label.mean(), task.number_likelihood).item()
     return 0.0
 
 

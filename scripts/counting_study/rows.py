@@ -31,9 +31,8 @@ SETTING = (
 )
 PLAIN = ("--model.dynamics.no-scale-free",)
 DETACHED_REWARD = ("--model.reward.no-trains-encoder",)
-PLACEBO = (*DETACHED_REWARD, "--model.placebo.weight", "1", "--model.placebo.target")  # the target follows
-SHUFFLED = (*PLACEBO, "shuffled_reward", "--model.placebo.likelihood", "bernoulli")
-Auxiliary = Literal["reward", "value", "placebo"]
+INSTEAD = (*DETACHED_REWARD, "--model.auxiliaries")  # of the reward, the task that follows trains the encoder
+SHUFFLED = (*INSTEAD, "shuffled_reward:likelihood=bernoulli")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Row:
     about: str  # what differs from the reward row
     options: tuple[str, ...] = ()  # on top of the preset and SETTING
     env: dict[str, Any] = field(default_factory=dict)
-    auxiliary: Auxiliary = "reward"  # the loss L_p that is set against L_dyn; where it is detached, what it would do
+    auxiliary: str = "reward"  # the task whose loss L_p is set against L_dyn; where it is detached, what it would do
     first_half: tuple[str, ...] | None = None  # options of the first half of training, where they differ from the second's
     label: Literal["reward", "constant", "pixels"] = "reward"  # p at the level of counts; pixels: not defined there
     action_labels: bool = True
@@ -71,16 +70,16 @@ ROWS = (
         slug="random-linear",
         name="random linear 256",
         about="256 fixed random linear functions of the pixels instead of the reward",
-        options=(*PLACEBO, "random_linear"),
-        auxiliary="placebo",
+        options=(*INSTEAD, "random_linear"),
+        auxiliary="random_linear",
         label="pixels",
     ),
     Row(
         slug="random-network",
         name="random network 256",
         about="256 outputs of a fixed random network instead of the reward",
-        options=(*PLACEBO, "random_network"),
-        auxiliary="placebo",
+        options=(*INSTEAD, "random_network"),
+        auxiliary="random_network",
         label="pixels",
     ),
     Row(
@@ -107,8 +106,8 @@ ROWS = (
         slug="constant",
         name="constant label",
         about="an auxiliary label that is 1 everywhere",
-        options=(*PLACEBO, "constant"),
-        auxiliary="placebo",
+        options=(*INSTEAD, "constant"),
+        auxiliary="constant",
         label="constant",
     ),
     Row(
@@ -128,8 +127,8 @@ ROWS = (
         slug="plain-constant",
         name="constant label, plain L_dyn",
         about="the same loss with a label that is 1 everywhere",
-        options=(*PLAIN, *PLACEBO, "constant"),
-        auxiliary="placebo",
+        options=(*PLAIN, *INSTEAD, "constant"),
+        auxiliary="constant",
         label="constant",
     ),
     Row(
@@ -137,7 +136,7 @@ ROWS = (
         name="shuffled labels, plain L_dyn",
         about="the same loss with rewards dealt out anew",
         options=(*PLAIN, *SHUFFLED),
-        auxiliary="placebo",
+        auxiliary="shuffled_reward",
         label="constant",
     ),
     Row(
@@ -152,7 +151,7 @@ ROWS = (
         name="shuffled reward labels",
         about="the rewards of each batch dealt out anew among its observations",
         options=SHUFFLED,
-        auxiliary="placebo",
+        auxiliary="shuffled_reward",
         label="constant",
     ),
     Row(

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jepa_rl.world_model.decoders import transposed_convolutions
+
 BATCH_SIZE = 32
 LEARNING_RATE = 4e-3
-WIDTH = 32  # channels at the coarsest resolution, halved at each doubling
-DOUBLINGS = 4
 
 
 class Decoder(nn.Module):
@@ -24,25 +24,16 @@ class Decoder(nn.Module):
     def __init__(self, latent: Tensor, image: Tensor) -> None:
         super().__init__()
         _, height, width, channels = image.shape
-        scale = 2**DOUBLINGS
         self.size = height, width
         self.register_buffer("mean", latent.mean(0))
         self.register_buffer("std", latent.std(0).mean() + 1e-6)
         self.mean: Tensor
         self.std: Tensor
-        coarse = -(-height // scale), -(-width // scale)
-        widths = [WIDTH // 2**level for level in range(DOUBLINGS)]
-        layers: list[nn.Module] = [
-            nn.Linear(latent.shape[1], WIDTH * coarse[0] * coarse[1]),
-            nn.Unflatten(1, (WIDTH, *coarse)),
-        ]
-        for inputs, outputs in zip(widths, [*widths[1:], channels], strict=True):
-            layers += [nn.SiLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
-        last = layers[-1]
+        self.net = transposed_convolutions(latent.shape[1], channels, height, width)
+        last = self.net[-1]
         assert isinstance(last, nn.ConvTranspose2d) and last.bias is not None
         # Images are mostly background: starting at its brightness saves the first hundreds of updates.
         last.bias.data.copy_(image.float().mean((0, 1, 2)).div(255).clamp(1e-3, 1 - 1e-3).logit())
-        self.net = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
         height, width = self.size

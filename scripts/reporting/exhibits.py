@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from jepa_rl.scripts.reporting.imagination import Recording, encode, one_step, o
 from jepa_rl.scripts.reporting.page import Exhibit, Picture
 from jepa_rl.scripts.reporting.views import ImageReader, shown_channels
 from jepa_rl.world_model import ModelConfig, WorldModel, build_world_model
+from jepa_rl.world_model.targets import FUNCTION_TARGETS
 
 DECODER_UPDATES = 300
 DECODER_SECONDS = 4.0  # for each of the two decoders
@@ -110,7 +112,8 @@ def _learning_curve(name: str, logs: Mapping[str, Log], model: ModelConfig, pref
         axes.lines[0].set_label("success")
         legend(axes)
     alt = f"{title} against environment steps" + (f", runs {', '.join(lines)}." if len(lines) > 1 else ".")
-    return picture(figure, f"{prefix}-{name.rpartition('/')[2].replace('_', '-')}", alt)
+    file = re.sub(r"[^a-z0-9]+", "-", name.removeprefix("train/").rpartition("/")[2].lower())
+    return picture(figure, f"{prefix}-{file}", alt)
 
 
 def _words(name: str, model: ModelConfig) -> tuple[str, str]:
@@ -127,16 +130,30 @@ def _words(name: str, model: ModelConfig) -> tuple[str, str]:
     if term == "dynamics":
         scaled = model.dynamics.scale_free
         return "Dynamics loss", "1 - R² over the window" if scaled else "squared error per dimension"
-    likelihoods = {
-        "masked": "gaussian",
-        "reward": model.reward.likelihood,
-        "value": model.value.likelihood,
-        "termination": "bernoulli",
-        "placebo": model.placebo.likelihood,
+    title = f"{term.replace('_', ' ').capitalize()} loss"
+    return title, _units(model).get(term, "penalty")
+
+
+def _units(model: ModelConfig) -> dict[str, str]:
+    """What the loss of each task is measured in."""
+
+    def unit(likelihood: str) -> str:
+        return "squared error" if likelihood == "gaussian" else "cross-entropy (nats)"
+
+    units = {
+        "masked": "squared error",
+        "reward": unit(model.reward.likelihood),
+        "value": unit(model.value.likelihood),
+        "termination": unit("bernoulli"),
     }
-    if term not in likelihoods:
-        return f"{term.capitalize()} loss", "penalty"
-    return f"{term.capitalize()} loss", "squared error" if likelihoods[term] == "gaussian" else "cross-entropy (nats)"
+    for task in model.auxiliaries:
+        if task.target in FUNCTION_TARGETS:
+            units[task.target] = "error / variance of target"
+        elif task.target in ("inverse", "reconstruction"):
+            units[task.target] = "error of the prediction"  # which, the spaces decide
+        else:
+            units[task.target] = unit(task.number_likelihood)
+    return units
 
 
 def latent_exhibits(held: LabelledLatents) -> list[Exhibit]:

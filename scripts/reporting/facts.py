@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from jepa_rl.scripts.options import format_auxiliary
 from jepa_rl.scripts.reporting.page import Fact
 from jepa_rl.scripts.run_folder import RunConfig, RunFolder
 
@@ -76,6 +77,7 @@ def facts(config: RunConfig, result: Result | None, *, logged_steps: int) -> lis
 def settings(config: RunConfig) -> dict[str, str]:
     """Every setting by its dotted name, as on the command line."""
     return _flat(dataclasses.asdict(config.agent)) | {
+        "model.auxiliaries": " ".join(map(format_auxiliary, config.agent.model.auxiliaries)) or "-",
         "env_id": config.env_id,
         "seed": str(config.seed),
         "total_timesteps": str(config.total_timesteps),

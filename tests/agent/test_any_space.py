@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.agent.spaces import ActionAdapter, space_from_json, space_to_json
-from jepa_rl.world_model import EncoderConfig, ModelConfig, PlaceboConfig
+from jepa_rl.world_model import AuxiliaryConfig, EncoderConfig, ModelConfig
 
 PARTS = [
     spaces.Box(-1, 1, (3,)),
@@ -206,8 +206,9 @@ def test_the_way_out_of_unbounded_actions_is_one(small_config):
     assert JEPAAgent(dataclasses.replace(small_config, n_envs=1), bounded, seed=0).learn(24).num_timesteps == 24
 
 
-def test_a_random_function_of_a_dict_is_refused(small_config):
-    model = ModelConfig(placebo=PlaceboConfig(weight=1.0, target="random_network"))
+@pytest.mark.parametrize("target", ["random_network", "next_features", "reconstruction"])
+def test_a_task_that_needs_one_array_refuses_a_dict(small_config, target):
+    model = ModelConfig(auxiliaries=(AuxiliaryConfig(target=target),))
     config = dataclasses.replace(small_config, model=model)
-    with pytest.raises(ValueError, match="'random_network' needs an observation of one array, not a Dict or Tuple"):
+    with pytest.raises(ValueError, match=f"{target!r} needs an observation of one array, not a Dict or Tuple"):
         JEPAAgent(config, lambda: AnySpaces(spaces.Dict(a=PARTS[0]), spaces.Discrete(2)), seed=0)

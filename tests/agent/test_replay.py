@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from jepa_rl.agent.labels import Labels
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.world_model.batch import Batch
 
@@ -28,13 +29,20 @@ class Episode:
     reward: list[float] = field(default_factory=list)
     terminated: list[bool] = field(default_factory=list)
 
+    def outcome(self, t: int) -> float:
+        """Return the undiscounted return from transition t to the termination, if there was one."""
+        return sum(self.reward[t:]) if any(self.terminated) else -np.inf
+
 
 class Twin:
-    """A replay and the plain lists of what it was given, driven by the same outcomes."""
+    """A replay and the plain lists of what it was given, driven by the same outcomes.
 
-    def __init__(self, n_envs: int, ring: int, prioritised_fraction: float = 0.0) -> None:
-        self.replay = make_replay(n_envs, ring, prioritised_fraction)
-        self.n_envs, self.ring = n_envs, ring
+    With ``partial`` the reward task, and one that is told the observation itself, know about half of the observations.
+    """
+
+    def __init__(self, n_envs: int, ring: int, prioritised_fraction: float = 0.0, partial: bool = False) -> None:
+        self.replay = make_replay(n_envs, ring, prioritised_fraction, partial)
+        self.n_envs, self.ring, self.partial = n_envs, ring, partial
         self.episodes: list[list[Episode]] = [[] for _ in range(n_envs)]
         self.begin()
 
@@ -43,7 +51,20 @@ class Twin:
             if episodes and not episodes[-1].action:
                 episodes.pop()
             episodes.append(Episode([(env, len(episodes), 0)]))
-        self.replay.begin(np.array([episodes[-1].observation[0] for episodes in self.episodes], np.int32))
+        first = [episodes[-1].observation[0] for episodes in self.episodes]
+        self.replay.begin(np.array(first, np.int32), self.labels(first))
+
+    def shown(self, observation: tuple[int, int, int]) -> tuple[bool, bool]:
+        """Whether the reward task and the other one know an observation."""
+        env, number, t = observation
+        return (not self.partial or (env + number + t) % 2 == 0, not self.partial or (number + t) % 3 != 1)
+
+    def labels(self, observations: list[tuple[int, int, int]]) -> Labels | None:
+        if not self.partial:
+            return None
+        shown = [self.shown(observation) for observation in observations]
+        told = [observation if known else (0, 0, 0) for observation, (_, known) in zip(observations, shown, strict=True)]
+        return Labels(targets=np.array(told, np.float32), shown=np.array(shown))
 
     def step(self, outcomes: tuple[tuple[str, float, float | None], ...]) -> None:
         """Step every environment with (how the episode goes on, reward, label of the observation before the action)."""
@@ -55,8 +76,9 @@ class Twin:
             episode.reward.append(reward)
             episode.terminated.append(ending == TERMINATED)
             episode.observation.append((env, number, t + 1))
-            episode.label[t] = episode.label[t] if label is None else label
-            episode.label.append(reward)
+            if label is not None and self.shown((env, number, t))[0]:
+                episode.label[t] = label
+            episode.label.append(reward if self.shown((env, number, t + 1))[0] else None)
             step["action"].append(episode.action[t])
             step["reward"].append(reward)
             step["terminated"].append(ending == TERMINATED)
@@ -66,7 +88,8 @@ class Twin:
             step["label"].append(np.nan if label is None else label)
             if ending != RUNS:
                 self.episodes[env].append(Episode([(env, number + 1, 0)]))
-        self.replay.add(**{name: np.array(values, STEP[name]) for name, values in step.items()})
+        labels = {f"{name}_labels": self.labels(step[f"{name}_observation"]) for name in ("next", "reset")}
+        self.replay.add(**{name: np.array(values, STEP[name]) for name, values in step.items()}, **labels)
 
     def drive(self, events: list[Any]) -> None:
         for event in events:
@@ -94,6 +117,27 @@ class Twin:
             "alive": alive,
             "label": [episode.label[t] or 0 for t in seen],
             "labelled": [episode.label[t] is not None for t in seen],
+            "outcome": [episode.outcome(t) if a else 0 for t, a in zip(seen, alive, strict=False)],
+        } | (self.told([episode.observation[t] for t in seen]) if self.partial else {})
+
+    def told(self, observations: list[tuple[int, int, int]]) -> dict[str, Any]:
+        """Return what a window of these observations holds of the two tasks."""
+        labels = self.labels(observations)
+        assert labels is not None
+        return {
+            "targets/place": labels.targets[:, :2].tolist(),
+            "targets/time": labels.targets[:, 2:].tolist(),
+            "shown/reward": labels.shown[:, 0].tolist(),
+            "shown/place": labels.shown[:, 1].tolist(),
+        }
+
+    def rewarded(self) -> set[tuple[int, int, int]]:
+        """Return the starts of the transitions that paid a reward which the reward task knows."""
+        return {
+            start
+            for start in self.starts()
+            for episode in [self.episodes[start[0]][start[1]]]
+            if episode.reward[start[2]] and self.shown(episode.observation[start[2] + 1])[0]
         }
 
 
@@ -114,7 +158,7 @@ outcome = st.tuples(
 events = st.lists(st.one_of(st.tuples(outcome, outcome, outcome), st.just(BEGIN)), max_size=40)
 
 
-def make_replay(n_envs: int, ring: int, prioritised_fraction: float = 0.0) -> SequenceReplay:
+def make_replay(n_envs: int, ring: int, prioritised_fraction: float = 0.0, partial: bool = False) -> SequenceReplay:
     return SequenceReplay(
         capacity=n_envs * ring + (n_envs - 1),  # what does not divide is left unused
         n_envs=n_envs,
@@ -123,6 +167,8 @@ def make_replay(n_envs: int, ring: int, prioritised_fraction: float = 0.0) -> Se
         action_shape=(2,),
         action_dtype=np.float32,
         prioritised_fraction=prioritised_fraction,
+        target_sizes={"place": 2, "time": 1} if partial else None,
+        partial=("reward", "place") if partial else (),
     )
 
 
@@ -138,8 +184,16 @@ def starts_of(batch: Batch) -> list[tuple[int, ...]]:
 
 
 def require_equal(left: Batch, right: Batch) -> None:
-    for name in Batch.__slots__:
-        assert torch.equal(getattr(left, name), getattr(right, name)), name
+    one, two = tensors_of(left), tensors_of(right)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+
+
+def tensors_of(batch: Batch) -> dict[str, torch.Tensor]:
+    nested = {name: getattr(batch, name) for name in Batch.__slots__}
+    flat = {name: value for name, value in nested.items() if isinstance(value, torch.Tensor)}
+    return flat | {f"{name}/{task}": batch for name in ("targets", "shown") for task, batch in nested[name].items()}
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
@@ -148,10 +202,13 @@ def require_equal(left: Batch, right: Batch) -> None:
     ring=st.integers(3, 9),
     transitions=st.integers(1, 12),
     fraction=st.sampled_from((0.0, 0.6)),
+    partial=st.booleans(),
     events=events,
 )
-def test_every_window_is_a_true_piece_of_one_episode_after_any_number_of_wraps(n_envs, ring, transitions, fraction, events):
-    twin = Twin(n_envs, ring, fraction)
+def test_every_window_is_a_true_piece_of_one_episode_after_any_number_of_wraps(
+    n_envs, ring, transitions, fraction, partial, events
+):
+    twin = Twin(n_envs, ring, fraction, partial)
     twin.drive(events)
     starts = twin.starts()
     assert len(twin.replay) == len(starts)
@@ -161,13 +218,31 @@ def test_every_window_is_a_true_piece_of_one_episode_after_any_number_of_wraps(n
     for index, start in enumerate(starts_of(batch)):
         assert start in starts
         expected = twin.window(start, transitions)
-        assert {name: getattr(batch, name)[index].tolist() for name in expected} == expected
+        assert {name: tensor[index].tolist() for name, tensor in tensors_of(batch).items()} == expected
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(ring=st.integers(3, 9), before=events, after=events)
-def test_a_loaded_replay_samples_and_goes_on_like_the_saved_one(ring, before, after):
-    saved, loaded = Twin(2, ring, prioritised_fraction=0.5), Twin(2, ring, prioritised_fraction=0.5)
+@given(n_envs=st.integers(1, 2), ring=st.integers(3, 9), partial=st.booleans(), events=events)
+def test_prioritised_windows_of_one_transition_are_those_whose_reward_is_known(n_envs, ring, partial, events):
+    twin = Twin(n_envs, ring, 1.0, partial)
+    twin.drive(events)
+    rewarded = twin.rewarded()
+    if rewarded:
+        assert set(starts_of(twin.replay.sample(40 * len(rewarded), 1, np.random.default_rng(3)))) == rewarded
+
+
+def test_labels_that_tasks_need_must_be_given():
+    twin, first = Twin(1, 4, partial=True), np.zeros((1, 3), np.int32)
+    with pytest.raises(ValueError, match="labels must be given for place, time, reward, got None"):
+        twin.replay.begin(first)
+    with pytest.raises(FloatingPointError, match=r"labels\.targets of environment 0 is not finite"):
+        twin.replay.begin(first, Labels(targets=np.full((1, 3), np.nan, np.float32), shown=np.ones((1, 2), bool)))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(ring=st.integers(3, 9), partial=st.booleans(), before=events, after=events)
+def test_a_loaded_replay_samples_and_goes_on_like_the_saved_one(ring, partial, before, after):
+    saved, loaded = (Twin(2, ring, prioritised_fraction=0.5, partial=partial) for _ in range(2))
     saved.drive(before)
     loaded.replay.load_state({name: array.copy() for name, array in saved.replay.state().items()})
     loaded.episodes = deepcopy(saved.episodes)

@@ -93,6 +93,9 @@ def test_objects_that_do_not_touch_are_as_many_components_of_the_shape_as_the_co
         expected[y - RADIUS : y + RADIUS + 1, x - RADIUS : x + RADIUS + 1] |= stencil
     assert np.array_equal(covered, expected)
     assert info["count"] == len(env.centres) == count
+    assert info["position"] == pytest.approx(np.mean(env.centres or [(32, 32)], axis=0))
+    assert SHAPES[info["shape"]] == env.shape
+    assert count == 0 or info["color"] == tuple(image[covered][0])
     gaps = [max(abs(x - u), abs(y - v)) for i, (x, y) in enumerate(env.centres) for u, v in env.centres[:i]]
     if min(gaps, default=64) > 2 * RADIUS + 1:
         components, number = ndimage.label(covered, structure=np.ones((3, 3)))
@@ -238,8 +241,16 @@ def test_auxiliary_is_the_reward_of_the_observation_before_the_action(reward):
 def test_info_tells_count_and_success_under_both_names():
     env = CountingEnv(target=3)
     _, info = env.reset(seed=0, options={"count": 3})
-    assert info == {"count": 3, "success": True, "is_success": True}
-    assert env.step(ADD)[4] == {"count": 4, "success": False, "is_success": False, "auxiliary": 1.0}
+    shown = {"count", "position", "color", "shape"}
+    assert {name: info[name] for name in info if name not in shown} == {"success": True, "is_success": True}
+    following = env.step(ADD)[4]
+    assert {name: following[name] for name in following if name not in shown} == {
+        "success": False,
+        "is_success": False,
+        "auxiliary": 1.0,
+    }
+    assert (info["count"], following["count"]) == (3, 4)
+    assert (info["color"], info["shape"]) == (following["color"], following["shape"])
 
 
 def test_starting_at_the_target_does_not_end_the_episode_but_coming_back_does():

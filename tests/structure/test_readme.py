@@ -40,6 +40,16 @@ def test_every_page_with_python_is_run():
     assert {page for page in pages if python_blocks(page)} == {*PAGES, *RUN_ELSEWHERE}
 
 
+def test_the_task_of_ten_lines_runs_and_is_that_short(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/auxiliary_tasks.md").read_text(), re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) <= 10
+    short = re.sub(r"total_timesteps=[\d_]+", "total_timesteps=1_200", example)
+    assert short != example
+    shown = "assert agent.replay.sample(50, 1, agent.streams.replay).targets['parity'].unique().tolist() == [0, 1]"
+    done = subprocess.run([sys.executable, "-c", short + shown], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "document", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jepa_rl.world_model import (
+    AuxiliaryConfig,
     Batch,
     DynamicsConfig,
     ModelConfig,
@@ -81,6 +82,18 @@ def test_a_loss_that_is_kept_from_the_encoder_shows_what_it_would_do():
         reward=dataclasses.replace(CONFIG.reward, trains_encoder=False),
     )
     assert measure(closed) == measure(CONFIG)
+
+
+def test_every_auxiliary_is_measured_by_its_name():
+    inverse, noise = AuxiliaryConfig(target="inverse", trains_encoder=False), AuxiliaryConfig(target="noise")
+    both = dataclasses.replace(CONFIG, auxiliaries=(inverse, noise))
+    model = make(both)
+    alone = measure(dataclasses.replace(CONFIG, auxiliaries=(inverse,)), model, "inverse")
+    assert measure(both, model, "inverse") == alone
+    assert alone.auxiliary_norm > 0
+    assert measure(both, model, "noise").auxiliary_norm not in (0, alone.auxiliary_norm)
+    with pytest.raises(ValueError, match="no task 'invers'; did you mean inverse"):
+        measure(both, model, "invers")
 
 
 def test_a_task_that_is_switched_off_cannot_be_measured():

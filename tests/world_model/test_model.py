@@ -9,8 +9,8 @@ from jepa_rl.world_model import (
     EncoderConfig,
     ModelConfig,
     ObservationSpec,
-    PlaceboConfig,
     RewardConfig,
+    TaskConfig,
     TerminationConfig,
     ValueConfig,
     build_world_model,
@@ -171,7 +171,11 @@ def test_ema_moves_the_stated_share_and_copies_buffers():
         ({"value": ValueConfig(trace=1.5)}, "model.value.trace"),
         ({"reward": RewardConfig(weight=-1.0)}, "model.reward.weight must be at least 0, got -1.0"),
         ({"encoder": EncoderConfig(convolutions=())}, "model.encoder.convolutions"),
-        ({"placebo": PlaceboConfig(likelihood="bernoulli")}, "model.placebo.likelihood must be gaussian, got bernoulli"),
+        (
+            {"reward": RewardConfig(label_fraction=0)},
+            "model.reward.label_fraction must be above 0 where the task has a weight",
+        ),
+        ({"reward": RewardConfig(label_fraction=1.5)}, r"model.reward.label_fraction must be in \[0, 1\], got 1.5"),
         ({"reward": RewardConfig(labels="acted")}, "model.reward.input must be observation, got transition"),
     ],
 )
@@ -190,13 +194,16 @@ def test_a_batch_whose_parts_disagree_in_time_is_refused():
         "label": torch.zeros(2, 4),
         "labelled": torch.ones(2, 4, dtype=torch.bool),
         "outcome": torch.zeros(2, 3),
+        "targets": {"info:count": torch.zeros(2, 4, 1)},
     }
     Batch(**fields)
+    with pytest.raises(ValueError, match=r"Batch.targets\['info:count'\] must begin with shape \(2, 4\), got \(2, 3\)"):
+        Batch(**{**fields, "targets": {"info:count": torch.zeros(2, 3, 1)}})
     with pytest.raises(ValueError, match=r"Batch.observation must begin with shape \(2, 4\), got \(2, 3\)"):
         Batch(**{**fields, "observation": torch.zeros(2, 3, 5)})
 
 
-def test_every_auxiliary_task_is_configured_alike():
-    shared = {field.name for field in dataclasses.fields(AuxiliaryConfig)}
-    for name in ("reward", "value", "termination", "placebo"):
-        assert shared <= {field.name for field in dataclasses.fields(getattr(ModelConfig(), name))}
+def test_every_task_is_configured_alike():
+    shared = {field.name for field in dataclasses.fields(TaskConfig)}
+    for task in dataclasses.replace(ModelConfig(), auxiliaries=(AuxiliaryConfig(target="noise"),)).tasks.values():
+        assert shared <= {field.name for field in dataclasses.fields(task)}

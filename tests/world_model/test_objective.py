@@ -1,16 +1,17 @@
 """Which loss trains which part, and that every term is what it says."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 
 from jepa_rl.world_model import (
+    AuxiliaryConfig,
     Batch,
     DynamicsConfig,
     ModelConfig,
     ObservationSpec,
-    PlaceboConfig,
     RegularizerConfig,
     RewardConfig,
     TerminationConfig,
@@ -20,6 +21,7 @@ from jepa_rl.world_model import (
     loss_weights,
 )
 from jepa_rl.world_model.target import frozen_copy
+from jepa_rl.world_model.targets import BATCH_TARGETS
 
 OFF = ModelConfig(
     latent_dim=8,
@@ -33,8 +35,9 @@ TASKS = {
     "reward": RewardConfig(weight=1.0),
     "value": ValueConfig(weight=1.0),
     "termination": TerminationConfig(weight=1.0),
-    "placebo": PlaceboConfig(weight=1.0, size=6),
 }
+AUXILIARIES = tuple(AuxiliaryConfig(target=target) for target in (*BATCH_TARGETS, "info:count"))
+ALL = dataclasses.replace(OFF, auxiliaries=AUXILIARIES, **TASKS)
 
 
 def a_batch(size=16, transitions=3) -> Batch:
@@ -53,6 +56,8 @@ def a_batch(size=16, transitions=3) -> Batch:
         label=label,
         labelled=torch.cat([torch.zeros(size, 1, dtype=torch.bool), alive], dim=1),
         outcome=torch.full((size, transitions), -torch.inf),
+        targets={"info:count": label.unsqueeze(-1)},
+        shown={"inverse": torch.ones(size, transitions + 1, dtype=torch.bool)},
     )
 
 
@@ -80,15 +85,16 @@ def trains(module: torch.nn.Module) -> bool:
 
 @pytest.mark.parametrize("imagined", [False, True])
 @pytest.mark.parametrize("open_gate", [False, True])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, *(task.target for task in AUXILIARIES)])
 def test_each_loss_trains_the_encoder_exactly_when_its_gate_is_open(name, open_gate, imagined):
-    task = dataclasses.replace(TASKS[name], trains_encoder=open_gate)
-    model, terms = terms_of(dataclasses.replace(OFF, imagined_heads=imagined, **{name: task}))
+    if name in TASKS:
+        chosen = {name: dataclasses.replace(TASKS[name], trains_encoder=open_gate)}
+    else:
+        chosen = {"auxiliaries": (AuxiliaryConfig(target=name, trains_encoder=open_gate),)}
+    model, terms = terms_of(dataclasses.replace(OFF, imagined_heads=imagined, **chosen))
     terms[name].backward()
     assert trains(model.encoder) == open_gate
     assert trains(model.dynamics if name == "dynamics" else model.heads[name])
-    if name == "placebo":
-        assert not trains(model.heads["placebo_target"])
 
 
 def test_a_closed_dynamics_gate_keeps_the_encoder_from_imagined_latents_too():
@@ -152,15 +158,16 @@ def test_a_scale_free_loss_whose_target_is_not_trained_does_not_make_the_encoder
 
 @pytest.mark.parametrize("reward_input", ["observation", "transition"])
 def test_nothing_after_the_end_of_an_episode_enters_any_loss(reward_input):
-    tasks = {**TASKS, "reward": RewardConfig(weight=1.0, input=reward_input)}
-    config = dataclasses.replace(OFF, imagined_heads=True, regularizer=RegularizerConfig(variance=1.0), **tasks)
+    reward = RewardConfig(weight=1.0, input=reward_input)
+    config = dataclasses.replace(ALL, imagined_heads=True, regularizer=RegularizerConfig(variance=1.0), reward=reward)
     batch = a_batch()
-    poisoned = {name: getattr(batch, name).clone() for name in Batch.__slots__}
+    poisoned = {name: copy.deepcopy(getattr(batch, name)) for name in Batch.__slots__}
     poisoned["observation"][::4, 3] = 1e3
     poisoned["reward"][::4, 2] = 1e3
     poisoned["action"][::4, 2] = 2
     poisoned["label"][::4, 3] = 1e3
     poisoned["labelled"][::4, 3] = True
+    poisoned["targets"]["info:count"][::4, 3] = 1e3
     clean, dirty = terms_of(config, batch)[1], terms_of(config, Batch(**poisoned))[1]
     assert {name: term.item() for name, term in clean.items()} == pytest.approx(
         {name: term.item() for name, term in dirty.items()}
@@ -190,10 +197,12 @@ def test_termination_is_learned_on_the_observation_that_was_reached():
 
 
 def test_the_terms_are_exactly_those_with_a_weight():
-    config = dataclasses.replace(
-        OFF, regularizer=RegularizerConfig(covariance=0.1, sigreg=0.2, sigreg_directions=8), **TASKS
-    )
-    assert set(terms_of(config)[1]) == set(loss_weights(config)) == {*TASKS, "covariance", "sigreg"}
+    config = dataclasses.replace(ALL, regularizer=RegularizerConfig(covariance=0.1, sigreg=0.2, sigreg_directions=8))
+    auxiliaries = {task.target for task in AUXILIARIES}
+    assert set(terms_of(config)[1]) == set(loss_weights(config)) == {*TASKS, *auxiliaries, "covariance", "sigreg"}
+    off = dataclasses.replace(OFF, auxiliaries=(AuxiliaryConfig(target="noise", weight=0.0),))
+    assert terms_of(off)[1] == loss_weights(off) == {}
+    assert "noise" not in make(off)[0].heads
 
 
 def test_a_loss_that_is_not_finite_is_named():
@@ -201,41 +210,6 @@ def test_a_loss_that_is_not_finite_is_named():
     broken = dataclasses.replace(batch, reward=torch.full_like(batch.reward, torch.inf))
     with pytest.raises(FloatingPointError, match="'reward'"):
         terms_of(dataclasses.replace(OFF, reward=RewardConfig(weight=1.0)), broken)
-
-
-def placebo(**choices) -> ModelConfig:
-    return dataclasses.replace(OFF, placebo=PlaceboConfig(weight=1.0, **choices))
-
-
-def test_a_constant_placebo_is_learned_by_a_head_that_ignores_the_latent():
-    config = placebo(target="constant")
-    model, _ = make(config)
-    torch.nn.init.zeros_(model.heads["placebo"][-1].weight)
-    torch.nn.init.constant_(model.heads["placebo"][-1].bias, 1.0)
-    assert terms_of(config, model=model)[1]["placebo"] == 0
-
-
-def test_shuffled_rewards_are_the_labelled_rewards_dealt_out_anew():
-    """Against an output of 0 the loss is the mean square of the rewards, in whatever order they come."""
-    config = placebo(target="shuffled_reward")
-    model, _ = make(config)
-    torch.nn.init.zeros_(model.heads["placebo"][-1].weight)
-    torch.nn.init.zeros_(model.heads["placebo"][-1].bias)
-    batch = a_batch()
-    squares = batch.label[batch.valid & batch.labelled].square()
-    assert terms_of(config, batch, model)[1]["placebo"].item() == pytest.approx(squares.mean().item(), rel=1e-5)
-
-
-def test_shuffled_rewards_depend_on_the_generator_alone():
-    config = placebo(target="shuffled_reward")
-    model, _ = make(config)
-
-    def loss(seed: int) -> float:
-        generator = torch.Generator().manual_seed(seed)
-        return loss_terms(model, None, a_batch(), config, discount=0.9, generator=generator)["placebo"].item()
-
-    assert loss(0) == loss(0)
-    assert loss(0) != loss(1)
 
 
 def test_labels_of_acted_observations_leave_out_the_last_of_each_window():
@@ -260,17 +234,6 @@ def test_action_free_dynamics_predict_the_same_for_every_action():
     seeing, _ = make(dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0)))
     assert torch.allclose(blind.predict(same, action)[0], blind.predict(same, action)[1], atol=1e-6)
     assert not torch.allclose(seeing.predict(same, action)[0], seeing.predict(same, action)[1], atol=1e-2)
-
-
-def test_the_loss_of_a_random_function_does_not_depend_on_its_scale():
-    config = placebo(target="random_linear", size=6)
-    model, _ = make(config)
-    torch.nn.init.zeros_(model.heads["placebo"][-1].weight)
-    torch.nn.init.zeros_(model.heads["placebo"][-1].bias)
-    before = terms_of(config, model=model)[1]["placebo"].item()
-    model.heads["placebo_target"].scale *= 7
-    assert terms_of(config, model=model)[1]["placebo"].item() == pytest.approx(before, rel=1e-5)
-    assert before == pytest.approx(1.0, abs=0.1)  # a prediction of 0 knows nothing, and the targets are centred
 
 
 def test_a_value_target_is_raised_to_the_outcome_of_its_own_episode():

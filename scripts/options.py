@@ -1,0 +1,74 @@
+"""Settings on the command line: dotted options by tyro, auxiliary tasks in one word each."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from jepa_rl.agent import AuxiliaryConfig
+from jepa_rl.agent.config import from_dict
+
+Settings = TypeVar("Settings")
+
+_FORM = "TARGET[:OPTION=VALUE,...]"
+_registry = ConstructorRegistry()
+
+
+def parse_options(
+    kind: type[Settings], arguments: Sequence[str], *, default: Settings, prog: str | None = None
+) -> Settings:
+    """``default`` with command-line options applied."""
+    return tyro.cli(kind, args=arguments, default=default, prog=prog, registry=_registry)
+
+
+def parse_auxiliary(text: str) -> AuxiliaryConfig:
+    """The task that ``TARGET`` or ``TARGET:OPTION=VALUE,OPTION=VALUE`` stands for, as in ``info:count:weight=0.5``.
+
+    Raises ValueError for an unknown target or option, and for a value that the option cannot have.
+    """
+    target, colon, options = text.rpartition(":")
+    if not colon or "=" not in options:
+        return AuxiliaryConfig(target=text)
+    chosen: dict[str, Any] = {}
+    for option in options.split(","):
+        name, given, value = option.partition("=")
+        if not given:
+            raise ValueError(f"an auxiliary task must be {_FORM}, got {text!r}")
+        chosen[name.replace("-", "_")] = literal(value.title() if value in ("true", "false") else value)
+    return from_dict(AuxiliaryConfig, {"target": target, **chosen}, f"{target}:")
+
+
+def format_auxiliary(task: AuxiliaryConfig) -> str:
+    """The inverse of ``parse_auxiliary``: what differs from the defaults is written out."""
+    chosen = [
+        f"{entry.name}={getattr(task, entry.name)}"
+        for entry in dataclasses.fields(AuxiliaryConfig)
+        if entry.name != "target" and getattr(task, entry.name) != entry.default
+    ]
+    return f"{task.target}:{','.join(chosen)}" if chosen else task.target
+
+
+def literal(text: str) -> Any:
+    """A Python literal, or the text itself where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@_registry.primitive_rule
+def _auxiliary_tasks(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[AuxiliaryConfig, ...]] | None:
+    if info.type != tuple[AuxiliaryConfig, ...]:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{_FORM} ...]",
+        instance_from_str=lambda texts: tuple(map(parse_auxiliary, texts)),
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(task, AuxiliaryConfig) for task in value),
+        str_from_instance=lambda tasks: list(map(format_auxiliary, tasks)),
+    )

@@ -1,0 +1,32 @@
+"""What kind of observation the encoder reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservationSpec:
+    """What the encoder reads.
+
+    "onehot" are integers that begin at ``starts`` and have ``counts`` choices each; the planes of a "grid" have ``counts``
+    symbols each; "text" is padded UTF-8; "row" is uint8, the bytes of its ``parts`` one after another.
+    """
+
+    kind: Literal["vector", "image", "grid", "onehot", "text", "row"]
+    shape: tuple[int, ...]
+    dtype: str = "float32"  # name of the observation's dtype, in numpy as in torch
+    counts: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    wide: tuple[int, ...] = ()  # components of the flattened vector that are read as their symlog
+    low: float = 0.0  # value of the darkest pixel
+    high: float = 255.0  # value of the brightest pixel
+    parts: tuple[ObservationSpec, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one observation."""
+        return torch.Size(self.shape).numel() * getattr(torch, self.dtype).itemsize
