@@ -216,9 +216,9 @@ def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEnc
     heads: dict[str, nn.Module] = {}
     if config.reward.weight:
         inputs = latent_dim + (actions.width if config.reward.input == "transition" else 0)
-        heads["reward"] = mlp(inputs, config.reward.hidden, outputs_of(config.reward.likelihood))
+        heads["reward"] = reward = mlp(inputs, config.reward.hidden, outputs_of(config.reward.likelihood))
         if config.reward.likelihood == "signed_bernoulli":
-            begin_near_zero(heads["reward"])
+            begin_near_zero(reward)
     if config.value.weight:
         heads["value"] = value = _value_head(config, actions)
         if config.value.likelihood == "signed_bernoulli":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -271,6 +272,7 @@ def complete(kept: Cell) -> Cell:
     return {name: completed(entry) if name in ("agent", "first_half") else entry for name, entry in kept.items()}
 
 
+@functools.cache
 def agent_config(options: tuple[str, ...]) -> AgentConfig:
     """The counting preset with options of the command line."""
     return overridden(preset("counting").agent, options)

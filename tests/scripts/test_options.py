@@ -82,6 +82,7 @@ def test_the_bare_pass_goes_through_every_head():
         alive=torch.ones(5, 2, dtype=torch.bool),
         label=torch.zeros(5, 3),
         labelled=torch.ones(5, 3, dtype=torch.bool),
+        outcome=torch.full((5, 2), -torch.inf),
     )
     bare_forward(model, batch).backward()
     assert all(p.grad is not None for head in model.heads.values() for p in head.parameters() if p.requires_grad)
