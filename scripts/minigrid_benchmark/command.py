@@ -70,7 +70,7 @@ class MiniGridArgs:
     backend: Backend = "local"
     """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """DoorKey-5x5 alone, one seed, 15,000 steps: a few minutes on two cores."""
+    """DoorKey-5x5 alone, one seed, 9,000 steps: a few minutes on two cores."""
     render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only remake the page and its figures from the results that are there."""
 

@@ -54,7 +54,7 @@ TASKS = (
     Task("MiniGrid-Dynamic-Obstacles-5x5-v0", 150_000, 6_000),
     Task("MiniGrid-FourRooms-v0", 300_000, 12_000),
 )
-QUICK = Task("MiniGrid-DoorKey-5x5-v0", 15_000, 3_000)
+QUICK = Task("MiniGrid-DoorKey-5x5-v0", 9_000, 1_500)
 DEFAULT_BUDGET = 200_000, 10_000
 
 
