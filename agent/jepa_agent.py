@@ -226,6 +226,8 @@ class JEPAAgent(BaseAlgorithm):
         self.logger.record("rollout/random_share", self.config.exploration.epsilon(self.num_timesteps))
         for name, total in self._loss_sums.items():
             self.logger.record(f"train/{name}_loss", total / self._loss_count)
+        for name, weight in self.learner.learned_weights().items():
+            self.logger.record(f"train/{name}_weight", weight)
         self._loss_sums, self._loss_count = {}, 0
         self.logger.record("train/learning_rate", self.optimizer.param_groups[0]["lr"])
         self.logger.record("train/updates", self._n_updates)

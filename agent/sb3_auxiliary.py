@@ -164,6 +164,8 @@ class JEPAAuxiliaryCallback(BaseCallback):
                 sums[name] = sums.get(name, 0.0) + loss
         for name, total in sums.items():
             self.logger.record(f"auxiliary/{name}_loss", total / due)
+        for name, weight in self.learner.learned_weights().items():
+            self.logger.record(f"auxiliary/{name}_weight", weight)
         self.logger.record("auxiliary/updates", self.updates)
 
     def sample(self) -> Batch:
