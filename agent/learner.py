@@ -8,7 +8,9 @@ import torch
 
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.world_model import Batch, ObservationSpec, build_world_model, loss_terms, loss_weights
+from jepa_rl.world_model.alignment import encoder_gradient
 from jepa_rl.world_model.target import ema_update, frozen_copy
+from jepa_rl.world_model.weighting import project_conflicts, uncertainty_weighted
 
 
 class Learner:
@@ -50,11 +52,10 @@ class Learner:
 
         NAME_loss is there for every term of the objective and "total", their weighted sum; NAME_gradient_norm for every
         part that was trained and "total", all of them, before clipping; clipped_share is 1 where the gradient was clipped,
-        otherwise 0.
+        otherwise 0. NAME_weight is there for losses whose weights are learned.
 
         Raises FloatingPointError, with the weights unchanged, where a loss or the gradient is not finite.
         """
-        weights = loss_weights(self._config.model)
         terms = loss_terms(
             self.model,
             self.ema,
@@ -63,7 +64,13 @@ class Learner:
             discount=self._config.discount,
             generator=self._generator,
         )
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        weighted = self._weighted(terms)
+        loss = weighted.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self._config.model.weighting == "pcgrad":
+            self._backward_without_conflicts(weighted)
+        else:
+            loss.backward()
         norms = self._descend(loss, schedule)
         if self.ema is not None:
             ema_update(self.ema, self.model, self._config.model.ema_rate)
@@ -71,13 +78,41 @@ class Learner:
         figures = {f"{name}_loss": term.detach() for name, term in {**terms, "total": loss}.items()}
         figures |= {f"{name}_gradient_norm": norm for name, norm in norms.items()}
         figures["clipped_share"] = clipped.float()
-        return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
+        told = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
+        return told | {f"{name}_weight": weight for name, weight in self.learned_weights().items()}
+
+    def learned_weights(self) -> dict[str, float]:
+        """What the losses whose weights are learned weigh by now, by name."""
+        model = self.model
+        if model.log_variance is None:
+            return {}
+        begin = loss_weights(self._config.model)
+        factor = (-model.log_variance.detach()).exp().tolist()
+        return {name: begin[name] * now for name, now in zip(model.learned_losses, factor, strict=True)}
+
+    def _weighted(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What each term adds to the loss, [n]."""
+        weights, model = loss_weights(self._config.model), self.model
+        if model.log_variance is None:
+            return torch.stack([weights[name] * term for name, term in terms.items()])
+        learned = torch.stack([terms[name] for name in model.learned_losses])
+        begin = learned.new_tensor([weights[name] for name in model.learned_losses])
+        fixed = [weights[name] * term for name, term in terms.items() if name not in model.learned_losses]
+        return torch.cat([uncertainty_weighted(learned, begin, model.log_variance), *(term[None] for term in fixed)])
+
+    def _backward_without_conflicts(self, losses: torch.Tensor) -> None:
+        pulls = torch.stack([encoder_gradient(loss, self.model, retain=True) for loss in losses])
+        losses.sum().backward()
+        orders = [torch.randperm(len(pulls), generator=self._generator).to(pulls.device) for _ in pulls]
+        parameters = [parameter for parameter in self.model.encoder.parameters() if parameter.requires_grad]
+        pieces = project_conflicts(pulls, orders).split([parameter.numel() for parameter in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.copy_(piece.view_as(parameter))  # into its own memory, whose layout the optimiser counts on
 
     def _descend(self, loss: torch.Tensor, schedule: float) -> dict[str, torch.Tensor]:
         """Take the step; the norms of the gradient as it was before clipping, by part and in "total"."""
         training = self._config.training
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         norms = self._gradient_norms()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_gradient_norm)
         if not torch.isfinite(norm):

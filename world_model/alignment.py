@@ -49,14 +49,15 @@ def gradient_alignment(
             raise ValueError(f"model.{name}.weight must be positive to measure its gradient, got {weight}")
     opened = config.with_open_gates()
     terms = loss_terms(model, ema, batch, opened, discount=discount, generator=generator)
-    dynamics = _flat_gradient(terms["dynamics"], model, retain=True)
-    pull = _flat_gradient(terms[auxiliary], model, retain=False)
+    dynamics = encoder_gradient(terms["dynamics"], model, retain=True)
+    pull = encoder_gradient(terms[auxiliary], model, retain=False)
     norms = dynamics.norm(), pull.norm()
     cosine = (dynamics @ pull / (norms[0] * norms[1])).item() if min(norms) > 0 else None
     return GradientAlignment(cosine=cosine, dynamics_norm=norms[0].item(), auxiliary_norm=norms[1].item())
 
 
-def _flat_gradient(loss: Tensor, model: WorldModel, *, retain: bool) -> Tensor:
+def encoder_gradient(loss: Tensor, model: WorldModel, *, retain: bool) -> Tensor:
+    """The gradient of a loss with respect to all of the encoder's weights, flattened [P]; ``.grad`` is left alone."""
     parameters = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, retain_graph=retain, allow_unused=True)
     return torch.cat(

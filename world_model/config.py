@@ -25,6 +25,7 @@ GridMixing = Literal["convolution", "bag"]
 TaskLikelihood = Literal["auto", "gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
 RewardInput = Literal["observation", "transition"]
 Labels = Literal["all", "acted"]
+Weighting = Literal["fixed", "uncertainty", "pcgrad"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +259,10 @@ class ModelConfig:
     inverse, next_features, reconstruction, random_linear, random_network, constant, shuffled_reward, noise, info:KEY,
     registered names. Options: weight, likelihood, label_fraction, trains_encoder, hidden, size."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    weighting: Weighting = "fixed"
+    """fixed: the losses are added with their weights; uncertainty: from there on the weights of L_dyn and of the tasks are
+    learned (arXiv:1705.07115), those of regularisers stay; pcgrad: where the encoder's gradients of two losses oppose each
+    other, they are projected before they are added (arXiv:2001.06782)."""
     imagined_heads: bool = True
     """Train the heads on the K-step imagined latents as well as on the encoded ones."""
     ema_rate: float = 0.01
@@ -296,6 +301,14 @@ class ModelConfig:
         """Every task by the name of its loss, those that are switched off too."""
         sections: dict[str, TaskConfig] = {"reward": self.reward, "value": self.value, "termination": self.termination}
         return sections | {task.target: task for task in self.auxiliaries}
+
+    @property
+    def learned_losses(self) -> tuple[str, ...]:
+        """The losses in use whose weights are learned."""
+        if self.weighting != "uncertainty":
+            return ()
+        weights = {"dynamics": self.dynamics.weight, **{name: task.weight for name, task in self.tasks.items()}}
+        return tuple(name for name, weight in weights.items() if weight)
 
     def with_open_gates(self) -> ModelConfig:
         """The same, but that the gradient of L_dyn and of every task reaches the encoder."""

@@ -32,7 +32,8 @@ class WorldModel(nn.Module):
     """Encoder, latent dynamics and heads. Answers a planner's questions (``step``, ``value``).
 
     Heads that are switched off are absent: without a reward head imagined rewards are 0, without a termination head
-    imagined episodes go on, without a value head the value beyond the horizon is 0.
+    imagined episodes go on, without a value head the value beyond the horizon is 0. ``log_variance`` [n] is learned where
+    the weights of ``learned_losses`` are.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class WorldModel(nn.Module):
         reward_likelihood: Likelihood,
         value_likelihood: Likelihood,
         action_free: bool,
+        learned_losses: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -58,6 +60,8 @@ class WorldModel(nn.Module):
         self.reward_likelihood: Likelihood = reward_likelihood
         self.value_likelihood: Likelihood = value_likelihood
         self.action_free = action_free
+        self.learned_losses = tuple(learned_losses)
+        self.log_variance = nn.Parameter(torch.zeros(len(learned_losses))) if learned_losses else None
 
     def encode(self, observation: Tensor) -> Tensor:
         """Map observations [N, *shape] to latents float32 [N, D]."""
@@ -162,6 +166,7 @@ def build_world_model(
             reward_likelihood=config.reward.likelihood,
             value_likelihood=config.value.likelihood,
             action_free=config.dynamics.action_free,
+            learned_losses=config.learned_losses,
         )
 
 
