@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -210,6 +211,13 @@ def test_the_command_says_that_cells_failed(tmp_path, monkeypatch, capsys):
     assert cli.run(["ablate", "--out", str(tmp_path), "--seeds", "1", "--jobs", "1"]) == 1
     assert "cells failed" in capsys.readouterr().err
     assert cli.run(["ablate", "--out", str(tmp_path), "--seeds", "0"]) == 2
+
+
+def test_the_ablation_accepts_the_results_in_the_repository(tmp_path, capsys):
+    kept = Path(__file__).parents[2] / "docs" / "results" / "counting_choices"
+    shutil.copytree(kept, tmp_path / "choices")
+    assert cli.run(["ablate", "--out", str(tmp_path / "choices")]) == 0
+    assert capsys.readouterr().out.strip() == (kept / "table.csv").read_text().strip()
 
 
 def test_every_choice_of_the_ablation_changes_the_preset():
