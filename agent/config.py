@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import ModelConfig
+from jepa_rl.world_model.validation import require, require_share
 
 ExplorationKind = Literal["planner", "random", "novelty"]
 Schedule = Literal["constant", "cosine"]
@@ -30,8 +31,8 @@ class ReplayConfig:
     """Share of each batch drawn from windows that contain a reward other than 0; the rest is uniform."""
 
     def __post_init__(self) -> None:
-        _require(self.capacity >= 2, "replay.capacity", "at least 2", self.capacity)
-        _require_share("replay.prioritised_fraction", self.prioritised_fraction)
+        require(self.capacity >= 2, "replay.capacity", "at least 2", self.capacity)
+        require_share("replay.prioritised_fraction", self.prioritised_fraction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +58,12 @@ class ExplorationConfig:
     """Steps for which a random action is repeated; the count runs on across episodes."""
 
     def __post_init__(self) -> None:
-        _require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
-        _require_share("exploration.epsilon_start", self.epsilon_start)
-        _require_share("exploration.epsilon_end", self.epsilon_end)
-        _require(0 <= self.novelty_discount < 1, "exploration.novelty_discount", "in [0, 1)", self.novelty_discount)
-        _require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
-        _require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
+        require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
+        require_share("exploration.epsilon_start", self.epsilon_start)
+        require_share("exploration.epsilon_end", self.epsilon_end)
+        require(0 <= self.novelty_discount < 1, "exploration.novelty_discount", "in [0, 1)", self.novelty_discount)
+        require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
+        require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
 
     def epsilon(self, timestep: int) -> float:
         """The share of random actions after ``timestep`` environment steps."""
@@ -97,9 +98,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         positive = ("updates_per_step", "batch_size", "transitions", "learning_rate", "encoder_rate", "max_gradient_norm")
         for name in positive:
-            _require(getattr(self, name) > 0, f"training.{name}", "positive", getattr(self, name))
-        _require(self.starts >= 0, "training.starts", "at least 0 environment steps", self.starts)
-        _require(self.weight_decay >= 0, "training.weight_decay", "at least 0", self.weight_decay)
+            require(getattr(self, name) > 0, f"training.{name}", "positive", getattr(self, name))
+        require(self.starts >= 0, "training.starts", "at least 0 environment steps", self.starts)
+        require(self.weight_decay >= 0, "training.weight_decay", "at least 0", self.weight_decay)
 
     def updates_by(self, timestep: int) -> int:
         """How many updates are to have been taken after ``timestep`` environment steps."""
@@ -127,8 +128,8 @@ class AgentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        _require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
-        _require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
+        require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
+        require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
 
 
 Config = TypeVar("Config")
@@ -181,12 +182,3 @@ def _revive(hint: Any, value: Any, path: str) -> Any:
     if not isinstance(value, hint):
         raise ValueError(f"{path} must be {hint.__name__}, got {value!r}")
     return value
-
-
-def _require(holds: bool, name: str, expected: str, got: object) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {expected}, got {got}")
-
-
-def _require_share(name: str, value: float) -> None:
-    _require(0 <= value <= 1, name, "in [0, 1]", value)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from jepa_rl.world_model import ObservationSpec
-from jepa_rl.world_model.config import EncoderKind
+from jepa_rl.world_model.encoder_config import EncoderKind
 from jepa_rl.world_model.encoders import TEXT_PADDING
 
 Array = npt.NDArray[Any]

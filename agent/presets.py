@@ -69,7 +69,7 @@ PRESETS = {
             discount=0.97,
             model=ModelConfig(
                 latent_dim=128,
-                encoder=EncoderConfig(kind="grid", mixing="bag", hidden=(256,), layer_norm=True),
+                encoder=EncoderConfig(kind="grid", grid_encoder="perceptron", hidden=(256,), layer_norm=True),
                 dynamics=DynamicsConfig(target="ema", hidden=256),
                 reward=RewardConfig(input="observation", likelihood="signed_bernoulli"),
                 value=ValueConfig(weight=1.0, likelihood="signed_bernoulli", trace=0.9, at_least_outcome=True, gap=0.7),

@@ -18,7 +18,7 @@ from jepa_rl.agent.algorithm import with_suffix
 from jepa_rl.agent.jepa_agent import JEPAAgent
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.world_model import ModelConfig, build_world_model
-from jepa_rl.world_model.config import EncoderKind
+from jepa_rl.world_model.encoder_config import EncoderKind
 
 Space = spaces.Space[Any]
 ROUNDING = 0.01  # of a pixel value; dividing float32 by 255 and multiplying again is off by far less

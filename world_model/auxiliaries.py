@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jepa_rl.world_model.batch import Batch
-from jepa_rl.world_model.config import AuxiliaryConfig
 from jepa_rl.world_model.decoders import ImageDecoder, SymbolDecoder, VectorDecoder
 from jepa_rl.world_model.dynamics import ActionEncoder
+from jepa_rl.world_model.encoders import ImageFormat
 from jepa_rl.world_model.heads import RandomFunction, mlp, negative_log_likelihood, outputs_of
 from jepa_rl.world_model.losses import latent_variance, masked_mean
 from jepa_rl.world_model.spec import ObservationSpec
+from jepa_rl.world_model.task_config import AuxiliaryConfig
 
 VARIANCE_FLOOR = 1e-6  # keeps the losses that are divided by their targets' variance finite where all targets are the same
 
@@ -170,10 +171,10 @@ class InverseDynamics(AuxiliaryTask):
 class Reconstruction(AuxiliaryTask):
     """The observation itself: squared error over its variance in the batch, or cross-entropy of symbols."""
 
-    def __init__(self, config: AuxiliaryConfig, latent_dim: int, observation: ObservationSpec, vocabulary: int) -> None:
+    def __init__(self, config: AuxiliaryConfig, latent_dim: int, observation: ObservationSpec) -> None:
         super().__init__(config.target)
         _require_one_array(config.target, observation)
-        self.decoder = _decoder(observation, latent_dim, config.hidden, vocabulary)
+        self.decoder = _decoder(observation, latent_dim, config.hidden)
 
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         return self.decoder(latent.flatten(0, 1)).unflatten(0, latent.shape[:2])
@@ -194,9 +195,8 @@ def build_auxiliary(
     latent_dim: int,
     observation: ObservationSpec,
     actions: ActionEncoder,
-    vocabulary: int,
 ) -> AuxiliaryTask:
-    """The task of ``config.target``; ``vocabulary`` is ``ModelConfig.encoder.vocabulary``.
+    """The task of ``config.target``.
 
     Raises ValueError for a task that cannot be had with such observations.
     """
@@ -209,20 +209,18 @@ def build_auxiliary(
         case "inverse":
             return InverseDynamics(config, latent_dim, actions)
         case "reconstruction":
-            return Reconstruction(config, latent_dim, observation, vocabulary)
+            return Reconstruction(config, latent_dim, observation)
     return numbers.get(config.target, Numbers)(config, latent_dim)
 
 
-def _decoder(
-    observation: ObservationSpec, latent_dim: int, hidden: int, vocabulary: int
-) -> VectorDecoder | ImageDecoder | SymbolDecoder:
+def _decoder(observation: ObservationSpec, latent_dim: int, hidden: int) -> VectorDecoder | ImageDecoder | SymbolDecoder:
     size = torch.Size(observation.shape).numel()
     if observation.kind == "image":
-        return ImageDecoder(
-            latent_dim=latent_dim, hidden=hidden, shape=observation.shape, low=observation.low, high=observation.high
-        )
+        images = ImageFormat(shape=observation.shape, contrast="none", low=observation.low, high=observation.high)
+        return ImageDecoder(latent_dim=latent_dim, hidden=hidden, images=images)
     if observation.kind == "grid":
-        return SymbolDecoder(latent_dim=latent_dim, hidden=hidden, counts=(vocabulary,) * size, starts=(0,) * size)
+        counts = observation.counts * (size // len(observation.counts))
+        return SymbolDecoder(latent_dim=latent_dim, hidden=hidden, counts=counts, starts=(0,) * size)
     if observation.kind == "onehot":
         return SymbolDecoder(latent_dim=latent_dim, hidden=hidden, counts=observation.counts, starts=observation.starts)
     return VectorDecoder(latent_dim=latent_dim, hidden=hidden, size=size, wide=observation.wide)

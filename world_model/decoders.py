@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepa_rl.world_model.encoders import read_vector, wide_mask
+from jepa_rl.world_model.encoders import ImageFormat, read_vector, wide_mask
 from jepa_rl.world_model.heads import mlp
 
 WIDTH = 32  # channels at the coarsest resolution, halved at each doubling
@@ -46,13 +46,12 @@ class VectorDecoder(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """Latents [N, D] to images as rows of pixels in 0..1, [N, H * W * C]; ``shape`` and range are those of ImageEncoder."""
+    """Latents [N, D] to images as rows of pixels in 0..1, [N, H * W * C], in the order in which they are stored."""
 
-    def __init__(self, *, latent_dim: int, hidden: int, shape: tuple[int, ...], low: float, high: float) -> None:
+    def __init__(self, *, latent_dim: int, hidden: int, images: ImageFormat) -> None:
         super().__init__()
-        self.low, self.high = low, high
-        self.channels_first = shape[0] < shape[2]
-        channels, *self.size = shape if self.channels_first else (shape[2], *shape[:2])
+        self.images = images
+        channels, *self.size = images.planes
         self.net = nn.Sequential(
             nn.Linear(latent_dim, hidden), nn.SiLU(), transposed_convolutions(hidden, channels, *self.size)
         )
@@ -60,11 +59,11 @@ class ImageDecoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         height, width = self.size
         image = self.net(latent)[..., :height, :width]
-        return (image if self.channels_first else image.permute(0, 2, 3, 1)).flatten(1)
+        return (image if self.images.channels_first else image.permute(0, 2, 3, 1)).flatten(1)
 
     def target(self, observation: Tensor) -> Tensor:
         """What ``forward`` should give for observations [N, *shape]."""
-        return (observation.flatten(1).float() - self.low) / (self.high - self.low)
+        return (observation.flatten(1).float() - self.images.low) / (self.images.high - self.images.low)
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean square of each observation's error, [N]."""

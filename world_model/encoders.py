@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepa_rl.world_model.config import Contrast, GridMixing
+from jepa_rl.world_model.encoder_config import Contrast, GridEncoderKind
 from jepa_rl.world_model.heads import symlog
 
 TEXT_PADDING = 255  # a byte that UTF-8 never uses
@@ -29,6 +29,11 @@ def read_vector(observation: Tensor, is_wide: Tensor | None) -> Tensor:
 def wide_mask(size: int, wide: Sequence[int]) -> Tensor | None:
     """bool[size], True at the components ``wide``; None where there are none."""
     return torch.zeros(size, dtype=torch.bool).index_fill_(0, torch.tensor(wide), True) if wide else None
+
+
+def first_indices(counts: Sequence[int]) -> Tensor:
+    """Where each dimension of ``counts`` choices begins in one list of all choices."""
+    return torch.tensor([0, *counts[:-1]]).cumsum(0)
 
 
 class VectorEncoder(nn.Module):
@@ -53,8 +58,7 @@ class OneHotEncoder(nn.Module):
 
     def __init__(self, *, counts: Sequence[int], starts: Sequence[int], hidden: Sequence[int], latent_dim: int) -> None:
         super().__init__()
-        offset = torch.tensor([0, *counts[:-1]]).cumsum(0) - torch.tensor(starts)
-        self.register_buffer("offset", offset, persistent=False)
+        self.register_buffer("offset", first_indices(counts) - torch.tensor(starts), persistent=False)
         self.offset: Tensor
         self.size = sum(counts)
         self.net = VectorEncoder(size=self.size, hidden=hidden, latent_dim=latent_dim)
@@ -114,30 +118,18 @@ class ImageFormat:
 
 
 class ImageEncoder(nn.Module):
-    """Convolutions and one linear layer, without normalisation layers, over images [N, H, W, C] or [N, C, H, W].
+    """Convolutions and one linear layer, without normalisation layers, over images of ``images``."""
 
-    Pixels lie between ``low`` and ``high``, and are read as 0..255.
-    """
-
-    def __init__(
-        self,
-        *,
-        shape: Sequence[int],
-        convolutions: Sequence[tuple[int, int, int, int]],
-        contrast: Contrast,
-        latent_dim: int,
-        low: float = 0.0,
-        high: float = 255.0,
-    ) -> None:
+    def __init__(self, *, images: ImageFormat, convolutions: Sequence[tuple[int, int, int, int]], latent_dim: int) -> None:
         super().__init__()
-        self.format = ImageFormat(shape=tuple(shape), contrast=contrast, low=low, high=high)
-        channels, height, width = self.format.planes
+        self.images = images
+        channels, height, width = images.planes
         layers: list[nn.Module] = []
         for out_channels, kernel, stride, padding in convolutions:
             height, width = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
             if min(height, width) < 1:
                 raise ValueError(
-                    f"model.encoder.convolutions {tuple(convolutions)} shrink an image of shape {tuple(shape)} to nothing"
+                    f"model.encoder.convolutions {tuple(convolutions)} shrink an image of shape {images.shape} to nothing"
                 )
             layers += [nn.Conv2d(channels, out_channels, kernel, stride, padding), nn.ReLU()]
             channels = out_channels
@@ -151,11 +143,11 @@ class ImageEncoder(nn.Module):
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's overloads
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.net(self.format.read(observation))
+        return self.net(self.images.read(observation))
 
 
 class GridEncoder(nn.Module):
-    """Grids of symbols, uint8 [N, H, W, planes], as MiniGrid's view; see ``EncoderConfig.mixing`` for the two ways.
+    """Grids of symbols, uint8 [N, H, W, planes], as MiniGrid's view; see ``EncoderConfig.grid_encoder`` for the two kinds.
 
     The symbols of each plane run from 0 to ``symbols`` - 1 of that plane; ValueError for others.
     """
@@ -165,7 +157,7 @@ class GridEncoder(nn.Module):
         *,
         shape: Sequence[int],
         symbols: Sequence[int],
-        mixing: GridMixing,
+        kind: GridEncoderKind,
         embedding: int,
         hidden: Sequence[int],
         latent_dim: int,
@@ -173,11 +165,12 @@ class GridEncoder(nn.Module):
         super().__init__()
         self.register_buffer("symbols", torch.tensor(symbols, dtype=torch.uint8), persistent=False)
         self.symbols: Tensor
-        self.net = nn.Sequential(
-            _ConvolvedGrid(shape=shape, symbols=symbols, embedding=embedding, latent_dim=latent_dim)
-            if mixing == "convolution"
-            else _BagOfSymbols(shape=shape, symbols=symbols, hidden=hidden, latent_dim=latent_dim)
-        )
+        self.net: nn.Module
+        if kind == "convolutional":
+            self.net = _ConvolvedGrid(shape=shape, symbols=symbols, embedding=embedding, latent_dim=latent_dim)
+        else:
+            counts = [*symbols] * (shape[0] * shape[1])
+            self.net = OneHotEncoder(counts=counts, starts=[0] * len(counts), hidden=hidden, latent_dim=latent_dim)
 
     def forward(self, observation: Tensor) -> Tensor:
         highest = observation.flatten(0, -2).amax(0)
@@ -186,11 +179,7 @@ class GridEncoder(nn.Module):
                 f"the planes of the grid have symbols up to {(self.symbols - 1).tolist()} (by the observation space and "
                 f"model.encoder.vocabulary), but the observation holds {highest.tolist()}"
             )
-        return self.net(observation.long())
-
-
-def _offsets(counts: Sequence[int]) -> Tensor:
-    return torch.tensor([0, *counts[:-1]]).cumsum(0)
+        return self.net(observation)
 
 
 class _ConvolvedGrid(nn.Module):
@@ -198,7 +187,7 @@ class _ConvolvedGrid(nn.Module):
         super().__init__()
         height, width, _ = shape
         self.symbols = nn.Embedding(sum(symbols), embedding)
-        self.register_buffer("offset", _offsets(symbols), persistent=False)
+        self.register_buffer("offset", first_indices(symbols), persistent=False)
         self.offset: Tensor
         self.net = nn.Sequential(
             nn.Conv2d(embedding, 32, 3, padding=1),
@@ -210,29 +199,7 @@ class _ConvolvedGrid(nn.Module):
         )
 
     def forward(self, symbol: Tensor) -> Tensor:
-        return self.net(self.symbols(symbol + self.offset).sum(-2).permute(0, 3, 1, 2))
-
-
-class _BagOfSymbols(nn.Module):
-    """A perceptron over the one-hot symbols of all cells. As a product: summing rows of a table takes longer to train."""
-
-    def __init__(self, *, shape: Sequence[int], symbols: Sequence[int], hidden: Sequence[int], latent_dim: int) -> None:
-        super().__init__()
-        height, width, _ = shape
-        counts = [*symbols] * (height * width)
-        self.size = sum(counts)
-        self.register_buffer("offset", _offsets(counts), persistent=False)
-        self.offset: Tensor
-        first, *others = hidden
-        self.sum = nn.Linear(self.size, first)
-        nn.init.normal_(self.sum.weight, std=len(counts) ** -0.5)  # the sum over all cells has variance 1
-        self.net = nn.Sequential(
-            nn.LayerNorm(first), nn.SiLU(), VectorEncoder(size=first, hidden=others, latent_dim=latent_dim)
-        )
-
-    def forward(self, symbol: Tensor) -> Tensor:
-        one_hot = torch.zeros(len(symbol), self.size, device=symbol.device)
-        return self.net(self.sum(one_hot.scatter_(1, symbol.flatten(1) + self.offset, 1.0)))
+        return self.net(self.symbols(symbol.long() + self.offset).sum(-2).permute(0, 3, 1, 2))
 
 
 class TextEncoder(nn.Module):

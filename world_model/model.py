@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from jepa_rl.world_model.auxiliaries import build_auxiliary
-from jepa_rl.world_model.config import ModelConfig, Precision, RewardInput
+from jepa_rl.world_model.config import ModelConfig
 from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
+from jepa_rl.world_model.encoder_config import Precision
 from jepa_rl.world_model.encoders import (
     GridEncoder,
     ImageEncoder,
+    ImageFormat,
     OneHotEncoder,
     RowEncoder,
     TextEncoder,
@@ -23,6 +25,7 @@ from jepa_rl.world_model.masked import MaskedPredictor, block_shapes
 from jepa_rl.world_model.patches import PatchEncoder, patch_grid
 from jepa_rl.world_model.spec import ObservationSpec
 from jepa_rl.world_model.targets import Likelihood
+from jepa_rl.world_model.task_config import RewardInput
 
 MAX_LISTED_ACTIONS = 64
 SOBOL_CANDIDATES = 63  # beside the zero action
@@ -142,6 +145,7 @@ def build_world_model(
 
     Actions have ``action_counts`` choices per discrete dimension, or are vectors of ``box_size`` numbers in [-1, 1].
     """
+    observation = observation.within(config.encoder.vocabulary)
     seed = int(torch.randint(2**31, (), generator=generator))
     # torch's layers initialise from the global generator; forking keeps that from leaking into the caller's program.
     with torch.random.fork_rng(devices=[]):
@@ -173,32 +177,22 @@ def build_world_model(
 def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
     choice, latent_dim = config.encoder, config.latent_dim
     if observation.kind == "image":
+        images = ImageFormat(shape=observation.shape, contrast=choice.contrast, low=observation.low, high=observation.high)
         if choice.image_encoder == "patches":
             return PatchEncoder(
-                shape=observation.shape,
-                contrast=choice.contrast,
+                images=images,
                 size=choice.patches.size,
                 width=choice.patches.width,
                 depth=choice.patches.depth,
                 heads=choice.patches.heads,
                 latent_dim=latent_dim,
-                low=observation.low,
-                high=observation.high,
             )
-        return ImageEncoder(
-            shape=observation.shape,
-            convolutions=choice.convolutions,
-            contrast=choice.contrast,
-            latent_dim=latent_dim,
-            low=observation.low,
-            high=observation.high,
-        )
+        return ImageEncoder(images=images, convolutions=choice.convolutions, latent_dim=latent_dim)
     if observation.kind == "grid":
         return GridEncoder(
             shape=observation.shape,
-            # Where a space allows every byte, the setting says how many symbols there are.
-            symbols=[min(count, choice.vocabulary) for count in observation.counts],
-            mixing=choice.mixing,
+            symbols=observation.counts,
+            kind=choice.grid_encoder,
             embedding=choice.embedding,
             hidden=choice.hidden,
             latent_dim=latent_dim,
@@ -232,13 +226,7 @@ def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEnc
         heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
     for task in config.auxiliaries:
         if task.weight:
-            heads[task.target] = build_auxiliary(
-                task,
-                latent_dim=latent_dim,
-                observation=observation,
-                actions=actions,
-                vocabulary=config.encoder.vocabulary,
-            )
+            heads[task.target] = build_auxiliary(task, latent_dim=latent_dim, observation=observation, actions=actions)
     return heads
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jepa_rl.world_model.config import Contrast
 from jepa_rl.world_model.encoders import ImageFormat
 
 
@@ -48,33 +47,19 @@ class PatchEncoder(nn.Module):
     """Patches of images [N, H, W, C] or [N, C, H, W] through transformer blocks; the latent is linear in their mean.
 
     Args:
-        shape: of one image.
-        contrast: see ``EncoderConfig.contrast``; of the whole image, also where patches are hidden afterwards.
+        images: their contrast is that of the whole image, also where patches are hidden afterwards.
         size: side of a patch, in pixels.
         width, depth, heads: of the transformer.
         latent_dim: of the pooled latent.
-        low, high: values of the darkest and of the brightest pixel.
 
     Raises ValueError where ``size`` does not divide the image's height and width.
     """
 
-    def __init__(
-        self,
-        *,
-        shape: Sequence[int],
-        contrast: Contrast,
-        size: int,
-        width: int,
-        depth: int,
-        heads: int,
-        latent_dim: int,
-        low: float = 0.0,
-        high: float = 255.0,
-    ) -> None:
+    def __init__(self, *, images: ImageFormat, size: int, width: int, depth: int, heads: int, latent_dim: int) -> None:
         super().__init__()
-        self.format = ImageFormat(shape=tuple(shape), contrast=contrast, low=low, high=high)
-        self.grid = patch_grid(shape, size)
-        self.embed = nn.Conv2d(self.format.planes[0], width, size, stride=size)
+        self.images = images
+        self.grid = patch_grid(images.shape, size)
+        self.embed = nn.Conv2d(images.planes[0], width, size, stride=size)
         # torch's default leaves the content of a sparse image faint beside its positions.
         nn.init.orthogonal_(self.embed.weight, gain=2**0.5)
         self.register_buffer("position", grid_positions(self.grid, width), persistent=False)
@@ -96,7 +81,7 @@ class PatchEncoder(nn.Module):
         Patches that are ``hidden``, bool[N, P], reach no other patch's latent, and have latent 0. Raises ValueError where
         all patches of an image are hidden.
         """
-        tokens = self.embed(self.format.read(observation)).flatten(2).transpose(1, 2) + self.position
+        tokens = self.embed(self.images.read(observation)).flatten(2).transpose(1, 2) + self.position
         if hidden is None:
             return self._transform(tokens, None)
         fewest, most = (~hidden).sum(1).aminmax()

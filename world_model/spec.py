@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -25,6 +25,12 @@ class ObservationSpec:
     low: float = 0.0  # value of the darkest pixel
     high: float = 255.0  # value of the brightest pixel
     parts: tuple[ObservationSpec, ...] = ()
+
+    def within(self, vocabulary: int) -> ObservationSpec:
+        """The same, with at most ``vocabulary`` symbols in each plane of a grid, whose space may allow every byte."""
+        parts = tuple(part.within(vocabulary) for part in self.parts)
+        counts = tuple(min(count, vocabulary) for count in self.counts) if self.kind == "grid" else self.counts
+        return replace(self, counts=counts, parts=parts)
 
     @property
     def bytes(self) -> int:

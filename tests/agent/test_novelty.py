@@ -17,7 +17,7 @@ CONFIG = AgentConfig(
     n_envs=2,
     model=ModelConfig(
         latent_dim=16,
-        encoder=EncoderConfig(kind="grid", mixing="bag", hidden=(16,)),
+        encoder=EncoderConfig(kind="grid", grid_encoder="perceptron", hidden=(16,)),
     ),
     planner=PlannerConfig(horizon=1),
     replay=ReplayConfig(capacity=2_000),

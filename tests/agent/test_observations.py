@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jepa_rl.agent import vectorize
 from jepa_rl.agent.observations import TEXT_BYTES, ObservationAdapter, observation_spec
 from jepa_rl.agent.spaces import space_from_json, space_to_json
-from jepa_rl.world_model.encoders import ImageEncoder, RowEncoder, TextEncoder, VectorEncoder
+from jepa_rl.world_model.encoders import ImageEncoder, ImageFormat, RowEncoder, TextEncoder, VectorEncoder
 
 FLOATS = ["float16", "float32", "float64"]
 NUMBERS = [*FLOATS, "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
@@ -137,9 +137,14 @@ def test_images_are_told_from_vectors(space, kind, shape, low, high):
 
 
 def test_float_images_are_read_as_the_same_pixels():
-    options = {"convolutions": ((4, 4, 4, 0),), "contrast": "max", "latent_dim": 5}
-    pixels = ImageEncoder(shape=(16, 16, 3), **options)
-    floats = ImageEncoder(shape=(16, 16, 3), low=-1.0, high=1.0, **options)
+    pixels, floats = (
+        ImageEncoder(
+            images=ImageFormat(shape=(16, 16, 3), contrast="max", low=low, high=high),
+            convolutions=((4, 4, 4, 0),),
+            latent_dim=5,
+        )
+        for low, high in [(0.0, 255.0), (-1.0, 1.0)]
+    )
     floats.load_state_dict(pixels.state_dict())
     image = torch.randint(256, (2, 16, 16, 3), dtype=torch.uint8)
     assert torch.allclose(pixels(image), floats(image.double() / 127.5 - 1), atol=1e-5)

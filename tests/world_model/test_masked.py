@@ -21,6 +21,7 @@ from jepa_rl.world_model import (
     build_world_model,
     loss_terms,
 )
+from jepa_rl.world_model.encoders import ImageFormat
 from jepa_rl.world_model.masked import MaskedPredictor, block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.patches import PatchEncoder, grid_positions
 from jepa_rl.world_model.target import ema_update, frozen_copy
@@ -65,7 +66,7 @@ def some_images(count=8, shape=IMAGE.shape) -> torch.Tensor:
 def encoder_of(grid=(2, 3), contrast="none") -> PatchEncoder:
     torch.manual_seed(0)
     shape = (4 * grid[0], 4 * grid[1], 3)
-    return PatchEncoder(shape=shape, contrast=contrast, size=4, width=8, depth=2, heads=2, latent_dim=5)
+    return PatchEncoder(images=ImageFormat(shape=shape, contrast=contrast), size=4, width=8, depth=2, heads=2, latent_dim=5)
 
 
 def trains(module: torch.nn.Module) -> bool:
@@ -173,7 +174,8 @@ def test_patches_are_told_apart_by_place_and_images_may_have_their_channels_firs
     encoder = encoder_of()
     image = torch.zeros(2, 8, 12, 3, dtype=torch.uint8)
     image[0, 1, 1], image[1, 1, 5] = 200, 200  # the same content in patch 0 and in patch 1
-    first = PatchEncoder(shape=(3, 8, 12), contrast="none", size=4, width=8, depth=2, heads=2, latent_dim=5)
+    images = ImageFormat(shape=(3, 8, 12), contrast="none")
+    first = PatchEncoder(images=images, size=4, width=8, depth=2, heads=2, latent_dim=5)
     first.load_state_dict(encoder.state_dict())
     with torch.no_grad():
         latent = encoder(image)

@@ -16,7 +16,7 @@ from jepa_rl.world_model import (
     build_world_model,
 )
 from jepa_rl.world_model.dynamics import ActionEncoder
-from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, OneHotEncoder, normalize_contrast
+from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, ImageFormat, OneHotEncoder, normalize_contrast
 from jepa_rl.world_model.target import ema_update, frozen_copy
 
 VECTOR = ObservationSpec(kind="vector", shape=(5,))
@@ -124,8 +124,10 @@ def test_each_image_is_normalised_by_its_own_maximum():
 
 
 def test_images_may_have_their_channels_first_or_last():
-    settings = {"convolutions": ((4, 4, 4, 0),), "contrast": "none", "latent_dim": 6}
-    last, first = ImageEncoder(shape=(16, 12, 3), **settings), ImageEncoder(shape=(3, 16, 12), **settings)
+    last, first = (
+        ImageEncoder(images=ImageFormat(shape=shape, contrast="none"), convolutions=((4, 4, 4, 0),), latent_dim=6)
+        for shape in [(16, 12, 3), (3, 16, 12)]
+    )
     first.load_state_dict(last.state_dict())
     image = torch.randint(256, (2, 16, 12, 3), dtype=torch.uint8)
     assert torch.allclose(last(image), first(image.permute(0, 3, 1, 2).contiguous()), atol=1e-6)
@@ -133,12 +135,16 @@ def test_images_may_have_their_channels_first_or_last():
 
 def test_convolutions_that_eat_the_whole_image_are_refused():
     with pytest.raises(ValueError, match="shrink an image of shape"):
-        ImageEncoder(shape=(16, 16, 3), convolutions=((4, 8, 8, 0), (4, 3, 1, 0)), contrast="none", latent_dim=4)
+        ImageEncoder(
+            images=ImageFormat(shape=(16, 16, 3), contrast="none"),
+            convolutions=((4, 8, 8, 0), (4, 3, 1, 0)),
+            latent_dim=4,
+        )
 
 
-@pytest.mark.parametrize("mixing", ["convolution", "bag"])
-def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols(mixing):
-    encoder = GridEncoder(shape=(7, 7, 4), symbols=(11, 11, 11, 4), mixing=mixing, embedding=8, hidden=(16,), latent_dim=6)
+@pytest.mark.parametrize("kind", ["convolutional", "perceptron"])
+def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols(kind):
+    encoder = GridEncoder(shape=(7, 7, 4), symbols=(11, 11, 11, 4), kind=kind, embedding=8, hidden=(16,), latent_dim=6)
     grid = torch.zeros(1, 7, 7, 4, dtype=torch.uint8)
     other = grid.clone()
     grid[0, 3, 3, 0], other[0, 3, 3, 1] = 5, 5
