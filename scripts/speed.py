@@ -1,4 +1,4 @@
-"""``jepa-rl speed``: the update against the bare forward and backward pass of the same networks, and how long a plan takes."""
+"""``jepa-rl speed``: an update against the bare forward and backward pass of the same networks, and a decision."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def _seconds(work: Callable[[], object]) -> float:
 class SpeedArgs:
     """Time a run's update against the bare forward and backward pass of the same networks, alternating in one process.
 
-    The update is all of it: drawing a batch, the losses, the optimiser, the EMA copy. The bare pass is what no update of these
-    networks could do without: each of them once on the batch, and the gradient.
+    The update is all of it: drawing a batch, the losses, the optimiser, the EMA copy. The bare pass is what no update of
+    these networks could do without: each of them once on the batch, and the gradient.
     """
 
     run: tyro.conf.Positional[Path]
