@@ -125,13 +125,22 @@ class WorldModel(nn.Module):
         """Map latents [N, D] to max_a Q(z, a), [N]."""
         if "value" not in self.heads:
             return torch.zeros_like(latent[:, 0])
-        return expectation(self._value_head.all(latent), self.value_likelihood).amax(1)
+        return self.action_values(latent).amax(1)
+
+    def action_values(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to Q(z, a), [N, A]: of every action where they can be listed, else of candidates.
+
+        Raises ValueError where the value head is switched off.
+        """
+        if "value" not in self.heads:
+            raise ValueError("action values need a value head: model.value.weight must be positive, got 0")
+        return expectation(self._value_head.all(latent), self.value_likelihood)
 
     def values(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents [B, T + 1, D] and the actions [B, T, ...] taken at all but the last to max_a Q(z, a), [B, T + 1], and
         to Q of those actions, [B, T]."""
         head, likelihood = self._value_head, self.value_likelihood
-        every = expectation(head.all(latent.flatten(0, 1)), likelihood).unflatten(0, latent.shape[:2])
+        every = self.action_values(latent.flatten(0, 1)).unflatten(0, latent.shape[:2])
         if isinstance(head, ActionValue):
             taken = every[:, :-1].gather(2, action.unsqueeze(2)).squeeze(2)
         else:
