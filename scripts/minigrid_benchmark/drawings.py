@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run, wilson
-from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, Task
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
 
 NAMES = {"jepa": "JEPA", "ppo": "PPO", "dqn": "5-step DQN"}
-COLOUR_OF = dict(zip(ALGORITHMS, COLOURS, strict=False))
 COLUMNS = 4
 
 
-def curves(results: Results, column: str, label: str) -> Figure:
-    """A success rate against environment steps, one panel per task; the legend takes the panel after the last."""
+def curves(results: Results, column: str, label: str, names: Mapping[str, str] = NAMES) -> Figure:
+    """A success rate against environment steps, one panel per task; the legend takes the panel after the last.
+
+    ``names`` are those of the algorithms, in the order of their colours.
+    """
     tasks = results.tasks
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
@@ -30,17 +32,17 @@ def curves(results: Results, column: str, label: str) -> Figure:
         if number >= len(tasks):
             axes.axis("off")
             continue
-        _panel(axes, results, tasks[number], column)
+        _panel(axes, results, tasks[number], column, names)
         if number % columns == 0:
             axes.set_ylabel(label, fontsize=9, color=INK)
         if number + columns >= len(tasks):
             axes.set_xlabel("environment steps", fontsize=9, color=INK)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
-    names = [NAMES[name] for name in results.algorithms]
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(names)}
+    shown = [name for name in names.values() if name in lines]
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": min(len(shown), COLUMNS)}
     if len(tasks) < grid.size:
         place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
-    figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)
+    figure.legend([lines[name] for name in shown], shown, fontsize=10, frameon=False, labelcolor=INK, **place)
     return figure
 
 
@@ -49,11 +51,11 @@ def _middle(columns: int, rows: int) -> tuple[float, float]:
     return 1 - 0.5 / columns, 0.5 / rows
 
 
-def _panel(axes: Axes, results: Results, task: Task, column: str) -> None:
-    for algorithm in results.algorithms:
+def _panel(axes: Axes, results: Results, task: Task, column: str, names: Mapping[str, str]) -> None:
+    for colour, (algorithm, name) in zip(COLOURS, names.items(), strict=False):
         runs = results.of(task, algorithm)
         if runs:
-            _line(axes, runs, column, COLOUR_OF[algorithm], NAMES[algorithm])  # type: ignore[index]
+            _line(axes, runs, column, colour, name)
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
     axes.set_xlim(0, task.env_steps)
     axes.set_ylim(-0.03, 1.03)
