@@ -13,12 +13,12 @@ from torch.nn import functional
 from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
-from jepa_rl.world_model.heads import negative_log_likelihood
+from jepa_rl.world_model.heads import negative_log_likelihood, require_targets
 from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
 from jepa_rl.world_model.masked import block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
-from jepa_rl.world_model.targets import Likelihood
+from jepa_rl.world_model.targets import BOUNDS, Likelihood
 
 SCALE_FLOOR = 1e-4  # keeps the scale-free L_dyn finite when every latent is the same
 
@@ -112,7 +112,7 @@ def _masked_loss(
     context = context if masked.trains_encoder else context.detach()
     with torch.no_grad():
         target = ema.encode_patches(observation)
-        # As in the authors' code: one scale for every patch, so that no latent counts for being large.
+        # One scale for every patch, so that no latent counts for being large.
         target = functional.layer_norm(target, target.shape[-1:])
     return masked_prediction_loss(model.heads["masked"](context, hidden), target, hidden)
 
@@ -157,7 +157,9 @@ def _reward_loss(model: WorldModel, views: Tensor, batch: Batch, config: ModelCo
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
         seen = batch.valid if config.reward.labels == "all" else batch.acted
+        require_targets("the reward", batch.label, likelihood)
         return _mean_loss(model.heads["reward"](views), batch.label, likelihood, batch.labelled & seen)
+    require_targets("the reward", batch.reward, likelihood)
     before, action, after = _transitions(views, batch)
     logits = model.reward_logits(before, action, after).unflatten(0, (len(views), *batch.alive.shape))
     return _mean_loss(logits, batch.reward, likelihood, batch.seen("reward")[:, 1:])
@@ -188,8 +190,8 @@ def _value_target(ema: WorldModel | None, latent: Tensor, batch: Batch, config: 
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)
     target = target - config.value.gap * behind
-    lowest = {"bernoulli": 0.0, "signed_bernoulli": -1.0}.get(config.value.likelihood)
-    return target if lowest is None else target.clamp(lowest, 1)
+    bounds = BOUNDS.get(config.value.likelihood)
+    return target if bounds is None else target.clamp(*bounds)
 
 
 def _regularizer_terms(

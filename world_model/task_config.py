@@ -55,7 +55,7 @@ class ValueConfig(TaskConfig):
     """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of its head."""
 
     likelihood: Likelihood = "gaussian"
-    """As for the reward; bernoulli needs returns in [0, 1], signed_bernoulli in [-1, 1]."""
+    """As for the reward; bernoulli cuts returns to [0, 1], signed_bernoulli to [-1, 1]."""
     trace: float = 1.0
     """lambda: 0 bootstraps after one step, 1 at the end of the training window."""
     gap: float = 0.0

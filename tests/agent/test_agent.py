@@ -164,7 +164,7 @@ def test_random_actions_are_repeated_across_episodes(small_config, clock_env):
 
     class Note(BaseCallback):
         def _on_step(self) -> bool:
-            taken.append(int(agent.collector.held_action[0]))
+            taken.append(int(agent.collector.explorer.held_action[0]))
             return True
 
     agent.learn(60, callback=Note())
