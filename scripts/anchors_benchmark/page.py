@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from jepa_rl.scripts.anchors_benchmark.measure import MERGE_FRACTIONS
 from jepa_rl.scripts.anchors_benchmark.prose import compose
@@ -17,7 +17,7 @@ from jepa_rl.scripts.anchors_benchmark.summary import effective_rank, improvemen
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, VARIANTS
 from jepa_rl.scripts.counting_study.page import markdown
 from jepa_rl.scripts.counting_study.summary import estimate
-from jepa_rl.scripts.minigrid_benchmark.drawings import curves
+from jepa_rl.scripts.minigrid_benchmark.drawings import LEGEND_ROW, curves, legend_columns
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run, interquartile_mean
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
@@ -107,7 +107,10 @@ def fractions_table(results: Results) -> str:
 def merging_figure(results: Results) -> Figure:
     """Merged share against success, a dot per run, a panel per task."""
     tasks = results.tasks
-    figure = blank((max(2.6 * len(tasks) + 0.4, 5.2), 3.1), dpi=110)
+    shown = with_runs(results)
+    width = max(2.6 * len(tasks) + 0.4, 5.2)
+    across = legend_columns([NAMES[slug] for slug in shown], width)
+    figure = blank((width, 2.7 + LEGEND_ROW * -(-len(shown) // across)), dpi=110)
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         for colour, slug in zip(COLOURS, NAMES, strict=True):
             runs = results.of(task, slug)
@@ -115,16 +118,14 @@ def merging_figure(results: Results) -> Figure:
             axes.plot(share, success, "o", color=colour, markersize=5, alpha=0.75, markeredgewidth=0)
         axes.set_title(task.name, fontsize=10, color=INK, loc="left")
         axes.set_ylim(-0.05, 1.05)
-        axes.set_xlim(left=0)
-        axes.margins(x=0.05)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])  # so that dots at 0 are whole
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
         axes.locator_params(axis="x", nbins=4)
         axes.set_xlabel("merged pairs of states", fontsize=9, color=INK)
         tidy(axes)
     figure.axes[0].set_ylabel("success at the end", fontsize=9, color=INK)
-    shown = with_runs(results)
     marks = [Line2D([], [], marker="o", linestyle="none", color=COLOURS[list(NAMES).index(slug)]) for slug in shown]
-    place = {"loc": "outside lower center", "ncols": 4, "fontsize": 9, "frameon": False, "labelcolor": INK}
+    place = {"loc": "outside lower center", "ncols": across, "fontsize": 9, "frameon": False, "labelcolor": INK}
     figure.legend(marks, [NAMES[slug] for slug in shown], **place)
     return figure
 

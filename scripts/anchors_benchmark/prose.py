@@ -5,7 +5,7 @@ from __future__ import annotations
 from jepa_rl.scripts.anchors_benchmark.measure import IMAGES
 from jepa_rl.scripts.anchors_benchmark.summary import CERTAIN, FAILED, FRACTION, Relation, improvement, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
-from jepa_rl.scripts.minigrid_benchmark.summary import HOLD, LEVELS, MIN_SEEDS, RESAMPLES, Results
+from jepa_rl.scripts.minigrid_benchmark.summary import HOLD, LEVELS, MIN_SEEDS, RESAMPLES, Interval, Results
 
 JOINT = VARIANTS[0].slug
 
@@ -33,8 +33,8 @@ episodes and asks its final encoder which states it merges; `--render` remakes t
 {variants}
 
 All else is the preset of the task (`minigrid`; `counting` for the counting environment) with an EMA target branch
-(`model.dynamics.target ema`). Every head is there in every variant and learns on the same transitions; only whether its
-gradient reaches the encoder differs. Each variant collects its own data with its own planner.
+(`model.dynamics.target ema`). Every head is there in every variant, and plans are made with it; only whether its gradient
+reaches the encoder differs. Each run collects its own data: a variant that acts badly also learns from worse data.
 
 ## Success
 
@@ -64,7 +64,7 @@ Tables by task: mean over seeds ± half the 95 % interval (Student's t), which n
 
 ## Representation
 
-Effective rank of the latents of all states below (arXiv:2210.02885's entropy, on centred latents):
+Effective rank of the latents of all states below (Roy and Vetterli 2007; how many directions their differences span):
 
 {rank}
 
@@ -77,8 +77,8 @@ States with at least one partner that they should be told from, in %:
 {states}
 
 How they are counted. Of MiniGrid every state of one layout that can be reached is taken, with its exact transitions; of
-the counting environment {images} held-out images of its nine counts. Two states must be told apart if some sequence of
-actions leads from one of them to the goal and from the other not: if they are not bisimilar under the reward
+the counting environment {images} held-out images of its nine counts. Two states must be told apart if, after some
+sequence of actions, one of them is at the goal and the other not: if they are not bisimilar under the reward
 ([bisimulation.py](../world_model/bisimulation.py)). Pairs that look the same are left out, as no encoder of one
 observation can separate them ({alike}). Two states are merged if their
 latents are nearer than {fraction} of the mean distance between states that must be told apart, or, where a state has
@@ -129,36 +129,61 @@ def _state(results: Results) -> str:
     return " ".join(lines)
 
 
+BETTER, WORSE, ALIKE, OPEN = "(a) is better", "(a) is worse", "no difference is shown", "too few seeds for a verdict"
+
+
 def _answer(results: Results) -> str:
-    """One line per variant: what (a) does better at the end, and on the way."""
-    lines = []
+    """What (a) does better at the end, in a sentence, and a line per variant with the figures."""
+    lines: list[str] = []
+    by_verdict: dict[str, list[str]] = {}
     for variant in VARIANTS[1:]:
         end = improvement(results, JOINT, variant.slug, lambda run: run.final)
         way = improvement(results, JOINT, variant.slug, lambda run: run.area)
         if end is None or way is None:
             continue
-        verdicts = [_verdict(found.value, found.low, found.high) for found in (end, way)]
+        verdicts = [_verdict(found) for found in (end, way)]
+        by_verdict.setdefault(verdicts[0], []).append(variant.name)
         lines.append(
             f"- {NAMES[JOINT]} against **{variant.name}**: at the end {verdicts[0]} (P = {end.text()}), over the budget "
             f"{verdicts[1]} (P = {way.text()})."
         )
     if not lines:
         return f"There are no runs yet that {NAMES[JOINT]} could be compared with."
-    return "\n".join(["P is the chance that a run of (a) is better than one of the other on the same task.\n", *lines])
+    opening = {
+        BETTER: "ends with more success than",
+        WORSE: "ends with less success than",
+        ALIKE: "shows no difference from",
+        OPEN: "cannot be judged yet against",
+    }
+    told = "; ".join(
+        f"{words} {', '.join(by_verdict[verdict])}" for verdict, words in opening.items() if verdict in by_verdict
+    )
+    chance = "P is the chance that a run of (a) is better than one of the other on the same task:"
+    return "\n".join([f"**Joint training (a) {told}.**\n", f"{chance}\n", *lines])
 
 
-def _verdict(value: float, low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return "too few seeds for a verdict"
-    if low > 0.5:
-        return "(a) is better"
-    if high < 0.5:
-        return "(a) is worse"
-    return "no difference is shown"
+def _verdict(found: Interval) -> str:
+    if found.low is None or found.high is None:
+        return OPEN
+    if found.low > 0.5:
+        return BETTER
+    return WORSE if found.high < 0.5 else ALIKE
 
 
 def _merging(results: Results) -> str:
-    return "\n".join(f"- **{task.name}**: {_explained(relation(results, task))}" for task in results.tasks)
+    found = {task.name: relation(results, task) for task in results.tasks}
+    shown = [name for name, each in found.items() if each.merging_hurts]
+    failed, unexplained = (sum(getattr(each, key) for each in found.values()) for key in ("failed", "unexplained"))
+    told = f"Runs that merge more succeed less on {len(shown)} of {len(found)} tasks{_brackets(shown)}."
+    if failed:
+        told += (
+            f" Of {failed} runs that fail, {unexplained} merge no more than some run of the same task that does not fail."
+        )
+    return "\n".join([f"**{told}**\n", *(f"- **{name}**: {_explained(each)}" for name, each in found.items())])
+
+
+def _brackets(names: list[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _explained(found: Relation) -> str:

@@ -58,6 +58,13 @@ class Relation:
     failed: int  # runs below FAILED
     unexplained: int  # of them, those that merge no more than some run that did not fail
 
+    @property
+    def merging_hurts(self) -> bool:
+        """Whether the runs that merge more are shown to succeed less."""
+        if self.rank_correlation is None or self.chance is None:
+            return False
+        return self.chance < CERTAIN and self.rank_correlation < 0
+
 
 def relation(results: Results, task: Task) -> Relation:
     """Whether the runs of a task that merge more succeed less."""

@@ -16,6 +16,7 @@ from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
 
 NAMES = {"jepa": "JEPA", "ppo": "PPO", "dqn": "5-step DQN"}
 COLUMNS = 4
+LEGEND_ROW = 0.22  # inches
 
 
 def curves(results: Results, column: str, label: str, names: Mapping[str, str] = NAMES) -> Figure:
@@ -26,7 +27,10 @@ def curves(results: Results, column: str, label: str, names: Mapping[str, str] =
     tasks = results.tasks
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure = blank((max(2.5 * columns + 0.6, 4.6), 2.2 * rows + 0.4), dpi=110)
+    shown = [name for algorithm, name in names.items() if any(run.cell["algo"] == algorithm for run in results.runs)]
+    width = max(2.5 * columns + 0.6, 4.6)
+    across = legend_columns(shown, width)
+    figure = blank((width, 2.2 * rows + 0.4 + LEGEND_ROW * (-(-len(shown) // across) - 1)), dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         if number >= len(tasks):
@@ -38,12 +42,16 @@ def curves(results: Results, column: str, label: str, names: Mapping[str, str] =
         if number + columns >= len(tasks):
             axes.set_xlabel("environment steps", fontsize=9, color=INK)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
-    shown = [name for name in names.values() if name in lines]
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": min(len(shown), COLUMNS)}
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": across}
     if len(tasks) < grid.size:
         place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
     figure.legend([lines[name] for name in shown], shown, fontsize=10, frameon=False, labelcolor=INK, **place)
     return figure
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """How many columns of names a legend below a figure of this width, in inches, has room for."""
+    return max(1, min(len(names), int(width / (0.5 + 0.085 * max(map(len, names))))))
 
 
 def _middle(columns: int, rows: int) -> tuple[float, float]:
