@@ -185,7 +185,8 @@ def _value_target(ema: WorldModel | None, latent: Tensor, batch: Batch, config: 
         best, taken = ema.values(latent, batch.action)
         bootstrap, behind = best[:, 1:], best[:, :-1] - taken
     else:
-        bootstrap, behind = ema.value(latent[:, 1:].flatten(0, 1)).unflatten(0, batch.alive.shape), 0.0
+        bootstrap = ema.value(latent[:, 1:].flatten(0, 1)).unflatten(0, batch.alive.shape)
+        behind = torch.zeros_like(bootstrap)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)

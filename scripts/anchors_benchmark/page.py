@@ -125,8 +125,8 @@ def merging_figure(results: Results) -> Figure:
         tidy(axes)
     figure.axes[0].set_ylabel("success at the end", fontsize=9, color=INK)
     marks = [Line2D([], [], marker="o", linestyle="none", color=COLOURS[list(NAMES).index(slug)]) for slug in shown]
-    place = {"loc": "outside lower center", "ncols": across, "fontsize": 9, "frameon": False, "labelcolor": INK}
-    figure.legend(marks, [NAMES[slug] for slug in shown], **place)
+    names = [NAMES[slug] for slug in shown]
+    figure.legend(marks, names, loc="outside lower center", ncols=across, fontsize=9, frameon=False, labelcolor=INK)
     return figure
 
 
