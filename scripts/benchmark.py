@@ -1,4 +1,4 @@
-"""``jepa-rl benchmark``: the agent beside model-free baselines, in one harness."""
+"""``jepa-rl benchmark``: the agent beside model-free baselines and beside itself with other gates, in one harness."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from jepa_rl.scripts.studies import run_study
 
 BENCHMARKS = {
     "minigrid": ("minigrid_benchmark", "sample efficiency on MiniGrid, beside PPO and n-step DQN"),
+    "anchors": ("anchors_benchmark", "who should train the encoder, and whether merged states explain failing"),
 }
 
 

@@ -93,11 +93,8 @@ class WorldModel(nn.Module):
 
     def rollout(self, latent: Tensor, action: Tensor) -> Tensor:
         """Imagine: latents [B, D] and actions [B, T, ...] to the T following latents [B, T, D]."""
-        imagined = []
-        for t in range(action.shape[1]):
-            latent = self.predict(latent, action[:, t])
-            imagined.append(latent)
-        return torch.stack(imagined, dim=1)
+        encoded = self.actions(action.flatten(0, 1)).unflatten(0, action.shape[:2])
+        return self.dynamics.rollout(latent, torch.zeros_like(encoded) if self.action_free else encoded)
 
     def reward_logits(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
         """Outputs [N, k] of the reward head for transitions between latents [N, D]."""
@@ -128,9 +125,34 @@ class WorldModel(nn.Module):
         """Map latents [N, D] to max_a Q(z, a), [N]."""
         if "value" not in self.heads:
             return torch.zeros_like(latent[:, 0])
+        return self.action_values(latent).amax(1)
+
+    def action_values(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to Q(z, a), [N, A]: of every action where they can be listed, else of candidates.
+
+        Raises ValueError where the value head is switched off.
+        """
+        if "value" not in self.heads:
+            raise ValueError("action values need a value head: model.value.weight must be positive, got 0")
+        return expectation(self._value_head.all(latent), self.value_likelihood)
+
+    def values(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Map latents [B, T + 1, D] and the actions [B, T, ...] taken at all but the last to max_a Q(z, a), [B, T + 1], and
+        to Q of those actions, [B, T]."""
+        head, likelihood = self._value_head, self.value_likelihood
+        every = self.action_values(latent.flatten(0, 1)).unflatten(0, latent.shape[:2])
+        if isinstance(head, ActionValue):
+            taken = every[:, :-1].gather(2, action.unsqueeze(2)).squeeze(2)
+        else:
+            logits = self.action_value_logits(latent[:, :-1].flatten(0, 1), action.flatten(0, 1))
+            taken = expectation(logits, likelihood).unflatten(0, action.shape[:2])
+        return every.amax(2), taken
+
+    @property
+    def _value_head(self) -> ActionValue | CandidateActionValue:
         head = self.heads["value"]
         assert isinstance(head, ActionValue | CandidateActionValue)
-        return expectation(head.all(latent), self.value_likelihood).amax(1)
+        return head
 
 
 def build_world_model(

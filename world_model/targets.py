@@ -24,7 +24,7 @@ BATCH_TARGETS = (*NUMBER_TARGETS, *FUNCTION_TARGETS, "inverse", "reconstruction"
 INFO = "info:"
 _TAKEN = {
     *("dynamics", "masked", "reward", "value", "termination", "variance", "covariance", "sigreg"),  # terms of the objective
-    *("encoder", "total"),  # what logs say besides
+    *("encoder", "loss_weights", "total"),  # what logs say besides
     *dir(nn.ModuleDict()),  # what a torch module, which holds the heads by name, has of its own
 }
 
