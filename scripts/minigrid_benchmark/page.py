@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jepa_rl.scripts.counting_study.page import markdown
 from jepa_rl.scripts.minigrid_benchmark import drawings
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.prose import compose
@@ -23,6 +22,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
 )
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.tables import markdown
 
 MEASURES: dict[str, Callable[[Run], float]] = {
     "success at the end": lambda run: run.final,
