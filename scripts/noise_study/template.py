@@ -55,6 +55,5 @@ LIMITS = """\
   factor that shows in nonlinear ways little is left. Its order is that at an initial weight of {scale:g}. At {others}
   the order of distractor and signal is {scales}.
 - The weights of the losses are those that the rows name, not tuned per row; the runs are short.
-- A label fraction thins the rewards that the encoder and its head know. The dynamics see every transition, and the
-  stopping of an episode at the target is no label.
+- A label fraction thins the rewards that the encoder and its head know; the dynamics see every transition.
 """
