@@ -34,7 +34,7 @@ class CountingArgs:
     """
 
     seeds: int = SEEDS
-    """Seeds of every row; the sweeps stop at two."""
+    """Seeds of every row; the sweeps have one."""
     out: Path = RESULTS
     """Folder of the raw results, one JSON a run."""
     jobs: int = 2

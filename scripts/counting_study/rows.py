@@ -17,7 +17,7 @@ TARGETS = tuple(range(9))
 WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # c_p; 1 is the row itself
 SEEDS = 5
 DRAWN_SEED = 0  # whose latents and reconstructions are shown
-SWEEP_SEEDS = 2  # at most, of the sweeps; the rows and the targets at the ends have all
+SWEEP_SEEDS = 1  # at most, of the sweeps; the rows and the targets at the ends have all
 FAR_TARGET = 0  # where the label tells least: every other distinction has to come through the dynamics
 
 # One setting for every row and target. Random actions: every row learns from the same images. No value and termination
