@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from jepa_rl.agent.config import from_dict
-from jepa_rl.scripts.alignment_study.rows import AUTOMATIC, BASES, WEIGHTED
+from jepa_rl.scripts.alignment_study.rows import AUTOMATIC, BASES, LOSABLE, WEIGHTED
 from jepa_rl.scripts.alignment_study.summary import (
     Comparison,
     Correlation,
@@ -41,7 +41,7 @@ class Evidence:
     def of(cls, results: Results) -> Self:
         """From the raw results."""
         first = []
-        for base in BASES:
+        for base in LOSABLE:
             found = effects(results, base)
             first += [first_harm(found, each.slug) for each in base.added]
         return cls(

@@ -55,7 +55,7 @@ def train_and_measure(cell: Cell) -> dict[str, Any]:
         "effective_rank": diagnostics.effective_rank(held.latent),
         "success": evaluate_agent(agent, factory, episodes=EPISODES, seed=0).success_rate,
         "phases": {name: summarised(looks) for name, looks in probe.looks.items()},
-        "looks": probe.looks,
+        "looks": {name: cosines_of(looks) for name, looks in probe.looks.items()},
     }
 
 
@@ -105,11 +105,11 @@ class GradientProbe(BaseCallback):
         )
         norms = {name: pull.norm for name, pull in found.items()}
         shares = gradient_shares(norms, loss_weights(config) | agent.learner.learned_weights(), config)
-        tasks = {
-            SLUGS.get(name, name): {"cosine": pull.cosine, "norm": pull.norm, "loss": pull.loss, "share": shares[name]}
+        losses = {
+            SLUGS.get(name, name): {"cosine": pull.cosine, "norm": pull.norm, "share": shares[name]}
             for name, pull in found.items()
         }
-        return {"update": agent._n_updates, "batches": BATCHES, "windows": WINDOWS, "losses": tasks}
+        return {"update": agent._n_updates, "batches": BATCHES, "losses": losses}
 
 
 def summarised(looks: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -129,6 +129,14 @@ def summarised(looks: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "batches": sum(look["batches"] for look in looks),
         }
     return found
+
+
+def cosines_of(looks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """When a phase was looked at, and each loss's mean cosine at each look."""
+    return {
+        "updates": [look["update"] for look in looks],
+        "cosines": {name: [look["losses"][name]["cosine"] for look in looks] for name in looks[0]["losses"]},
+    }
 
 
 def linear_probe(latent: np.ndarray, count: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jepa_rl.scripts.alignment_study import drawings
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
 from jepa_rl.scripts.alignment_study.prose import compose
-from jepa_rl.scripts.alignment_study.rows import AUTOMATIC, BASES, PAIRS, PLAIN_ALONE, WEIGHTED, Base, Phase
+from jepa_rl.scripts.alignment_study.rows import AUTOMATIC, BASES, LOSABLE, PAIRS, PLAIN_ALONE, WEIGHTED, Base, Phase
 from jepa_rl.scripts.alignment_study.summary import (
     Figure,
     Result,
@@ -125,7 +125,7 @@ def correlations_table(results: Results) -> str:
 def harm_table(results: Results) -> str:
     """From which weight, and which share of the gradient, an auxiliary harms."""
     body = []
-    for base in BASES:
+    for base in LOSABLE:
         found = effects(results, base)
         for each in base.added:
             first = first_harm(found, each.slug)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.measure import BATCHES, EPISODES, IMAGES, LOOKS, WINDOWS
-from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, PHASES, SEEDS, Base, Phase, cells
+from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, LOSABLE, PHASES, SEEDS, Base, Phase, cells
 from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results
 
 WIDTH = 118
+WEIGHTINGS = {"uncertainty": "Uncertainty weighting", "pcgrad": "PCGrad"}
 
 TEMPLATE = """\
 # Does the angle of two gradients tell which auxiliary task helps?
@@ -27,11 +28,11 @@ where the two conflict. Here {number} auxiliaries, from well aligned to pure noi
 
 ## Answers
 
-**Does early alignment foretell the benefit?** {foretells}
+{foretells}
 
-**Do conflicting auxiliaries harm, and from which weight?** {harms}
+{harms}
 
-**Does an automatic weighting beat the best fixed weight?** {weighs}
+{weighs}
 
 ## Setting
 
@@ -52,16 +53,16 @@ its gradient opposes whatever tells observations apart. The scale-free one does 
 {bases}
 
 - cosine: between the gradients of L_dyn and of the auxiliary on all of the encoder's weights, both unweighted. Early
-  is from {early} % of the updates, late from {late} %: in each phase {looks} moments with {batches} batches
-  of {windows} held-out windows each. A single batch says nothing, and a single moment little: between two moments of
-  the same early phase a cosine swings with a standard deviation of {swing:.2f}.
+  is from {early} % of the updates, late from {late} %: in each phase {looks} moments with {batches} batches of
+  {windows} held-out windows each. A single batch says nothing, and a single moment little: between two moments of the
+  same early phase a cosine swings with a standard deviation of {swing:.2f}.
 - before it is added: the early cosine in a run whose encoder the auxiliary does not train, only its head. That is all
   one can know before trying.
 - share: of the auxiliary in c_p |g|, summed over all losses that train the encoder, early
 - accuracy: nearest centroid of the count, centroids from the other half of {images:,} held-out images; chance is 0.11
 - linear probe: linear discriminants of the count, which also read a count that has a cluster for each shape
 - success: {episodes} held-out episodes, with the planner on the learned dynamics and reward head
-- mean ± half width of the 95 % interval over runs (Student's t): {seeds} seeds of each, {base_seeds} of the bases. The
+- mean ± half width of the 95 % interval over runs (Student's t): seeds of each {seeds}, of the bases {base_seeds}. The
   interval of a cosine is over the runs of all weights.
 
 The auxiliaries; numbers have mean 0 and standard deviation 1, so that a weight means about the same for all:
@@ -104,8 +105,9 @@ Under each weight: accuracy, and the auxiliary's share of the gradient.
 ### Harm
 
 An auxiliary harms at a weight where each of its runs is below each run of the base and the mean is lower by at least
-{least_drop:g}. If it did nothing, {seeds} runs would all be below {base_seeds} in one of {chance} cases: a single line may
-be luck, a weight above which all others harm as well is not.
+{least_drop:g}. If it did nothing, {seeds} runs would all be below {base_seeds} in one of {chance} cases: a single
+weight may be luck, several in a row are not. Alone with the plain L_dyn there is nothing to lose, and nothing is
+counted.
 
 {harm}
 
@@ -118,8 +120,8 @@ Neither is the reward; plain L_dyn, weight 1 each.
 ### Weights that are found
 
 Beside the reward, plain L_dyn. `uncertainty` (arXiv:1705.07115) learns the weights, `pcgrad` (arXiv:2001.06782) takes
-from each gradient what opposes another; both begin at weight 1. The fixed weight is the best of {tried}, chosen after
-the fact on the same runs, which flatters it.
+from each gradient what opposes another; both begin at weight 1. The fixed weight is the best of {tried}, chosen
+after the fact on the same runs, which flatters it.
 
 {weighting}
 
@@ -147,9 +149,11 @@ def compose(results: Results, tables: dict[str, str]) -> str:
     return TEMPLATE.format(
         number=len(AUXILIARIES),
         state=_state(results),
-        foretells=_filled(_foretells(evidence.prediction)),
-        harms=_filled(_harms(results, evidence)),
-        weighs=_filled(" ".join(map(_weighs, evidence.weighting))),
+        foretells=_answer("Does early alignment foretell the benefit?", _foretells(evidence.prediction)),
+        harms=_answer("Do conflicting auxiliaries harm, and from which weight?", _harms(results, evidence)),
+        weighs=_answer(
+            "Does an automatic weighting beat the best fixed weight?", " ".join(map(_weighs, evidence.weighting))
+        ),
         updates=evidence.updates,
         looks=LOOKS,
         batches=BATCHES,
@@ -162,7 +166,7 @@ def compose(results: Results, tables: dict[str, str]) -> str:
         chance=math.comb(seeds[0] + base_seeds[0], seeds[0]),
         least_drop=LEAST_DROP,
         tried=", ".join(f"{weight:g}" for weight in BESIDE.weights),
-        **{f"name_{base.slug}": base.name.capitalize() for base in BASES},
+        **{f"name_{base.slug}": _capitalised(base.name) for base in BASES},
         early=_percent("early"),
         late=_percent("late"),
         **tables,
@@ -174,8 +178,8 @@ def _percent(phase: Phase) -> str:
     return f"{100 * begin:g} to {100 * end:g}"
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, WIDTH)
+def _answer(question: str, answer: str) -> str:
+    return textwrap.fill(f"**{question}** {answer}", WIDTH)
 
 
 def _span(numbers: Sequence[int]) -> str:
@@ -204,7 +208,7 @@ def _foretells(found: Sequence[Correlation]) -> str:
 
 def _harms(results: Results, evidence: Evidence) -> str:
     sentences = []
-    for base in BASES[1:]:
+    for base in LOSABLE:
         opposed = [each.slug for each in base.added if _opposes(results, base, each.slug)]
         first = {each.auxiliary: each for each in evidence.harm if each.base == base.slug}
         told = [
@@ -212,7 +216,7 @@ def _harms(results: Results, evidence: Evidence) -> str:
             for slug, each in first.items()
         ]
         sentences.append(
-            f"{base.name.capitalize()}: {len(first)} of {len(base.added)} auxiliaries harm at some weight"
+            f"{_capitalised(base.name)}: {len(first)} of {len(base.added)} auxiliaries harm at some weight"
             + (f": {', '.join(told)}." if told else ".")
         )
         if opposed:
@@ -236,7 +240,7 @@ def _opposes(results: Results, base: Base, slug: str) -> bool:
 def _weighs(found: Comparison) -> str:
     verdict = {1: "Yes", 0: "It cannot be said", -1: "No"}[found.sign]
     return (
-        f"{found.weighting.capitalize()}: {verdict.lower()}; accuracy differs from the best fixed weight's by "
+        f"{WEIGHTINGS[found.weighting]}: {verdict.lower()}; accuracy differs from the best fixed weight's by "
         f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}) over {found.auxiliaries} auxiliaries, and is "
         f"higher with {found.better} of them."
     )

@@ -59,6 +59,7 @@ PLAIN_ALONE = Base(slug="plain", name="alone, plain L_dyn", loss="plain", tasks=
 FREE_ALONE = Base(slug="free", name="alone, scale-free L_dyn", loss="free", tasks={}, weights=(1.0, 10.0, 100.0))
 BESIDE = Base(slug="beside", name="beside the reward, plain L_dyn", loss="plain", tasks=WITH_REWARD, weights=PLAIN_WEIGHTS)
 BASES = (PLAIN_ALONE, FREE_ALONE, BESIDE)
+LOSABLE = (FREE_ALONE, BESIDE)  # where there is something that an auxiliary can harm
 # Neither of them the reward: a pair that shares its factor, one that does not, and one half of which says nothing.
 PAIRS = (("dense", "parity"), ("count", "position"), ("count", "noise"))
 # Beside the reward, with weights that are found instead of given.

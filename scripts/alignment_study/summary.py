@@ -242,5 +242,4 @@ def swing(results: Results) -> float:
 
 
 def _cosines(run: Result, slug: str) -> list[float]:
-    found = [look["losses"][slug]["cosine"] for look in run["looks"]["early"]]
-    return [cosine for cosine in found if cosine is not None]
+    return [cosine for cosine in run["looks"]["early"]["cosines"][slug] if cosine is not None]

@@ -153,14 +153,17 @@ def test_a_cell_has_every_figure_and_none_is_nan(watched):
         assert all(found[slug]["share"] == 0 for slug in found if slug not in ("dynamics", "reward"))
         assert found["count"]["batches"] == 6
         assert found["count"]["standard_error"] > 0
+        cosines = watched["looks"][phase]["cosines"]["count"]
+        assert sum(cosines) / 3 == pytest.approx(found["count"]["cosine"])
 
 
 def test_a_phase_is_the_mean_of_its_looks_with_their_error():
     def look(cosine, share):
-        entry = {"cosine": cosine, "share": share, "norm": 2.0, "loss": 1.0}
-        return {"batches": 4, "losses": {"noise": entry}}
+        return {"update": 7, "batches": 4, "losses": {"noise": {"cosine": cosine, "share": share, "norm": 2.0}}}
 
-    found = measure.summarised([look(0.1, 0.5), look(0.3, 0.7), look(None, 0.9)])["noise"]
+    looks = [look(0.1, 0.5), look(0.3, 0.7), look(None, 0.9)]
+    found = measure.summarised(looks)["noise"]
+    assert measure.cosines_of(looks) == {"updates": [7, 7, 7], "cosines": {"noise": [0.1, 0.3, None]}}
     assert found["cosine"] == pytest.approx(0.2)
     assert found["standard_error"] == pytest.approx(0.1)
     assert found["share"] == pytest.approx(0.7)
@@ -211,7 +214,7 @@ def made_up(accuracy, share=0.5, looks=(0.0, 0.2)) -> Results:
     runs = []
     for entry in cells(SEEDS):
         cosine = {each.slug: {"cosine": 0.1 * index, "share": share} for index, each in enumerate(AUXILIARIES)}
-        seen = [{"losses": {slug: {"cosine": value} for slug in entry["tasks"]}} for value in looks]
+        seen = {"cosines": {slug: list(looks) for slug in entry["tasks"]}}
         reached = accuracy(entry)
         runs.append(
             {
