@@ -14,11 +14,11 @@ import torch
 import tyro
 
 from jepa_rl.agent import JEPAAgent
-from jepa_rl.scripts.alignment_study.advice import PAGE, Reading, limits, study_base, suggestions
+from jepa_rl.scripts.alignment_study.advice import Reading, limits, study_base, suggestions
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.run_folder import RunFolder
 from jepa_rl.world_model import ModelConfig, loss_weights
-from jepa_rl.world_model.alignment import encoder_pulls, gradient_shares
+from jepa_rl.world_model.alignment import encoder_pulls, gradient_shares, trains_encoder
 
 COLLECTED = 2_000  # environment steps, where the checkpoint has no replay
 
@@ -127,12 +127,11 @@ def measure(agent: JEPAAgent, reference: str, *, batches: int, windows: int, see
     )
     weights = loss_weights(config) | agent.learner.learned_weights()
     shares = gradient_shares({name: pull.norm for name, pull in found.items()}, weights, config)
-    gates = {"dynamics": config.dynamics, "masked": config.masked, **config.tasks}
     return tuple(
         Reading(
             loss_name=name,
             weight=weights[name],
-            trains_encoder=gates[name].trains_encoder if name in gates else True,
+            trains_encoder=trains_encoder(name, config),
             loss=pull.loss,
             share=shares[name],
             cosine=pull.cosine,
@@ -164,7 +163,7 @@ def text(found: Advice) -> str:
         "uncertainty": "weights are learned; shown as they are by now",
         "pcgrad": "weights are fixed; shares are those before conflicting gradients are projected",
     }[found.weighting]
-    header = f"{'loss':<20} {'cosine':>16} {'batches':>8} {'share':>7} {'weight':>9} {'value':>10}  trains the encoder"
+    header = f"{'term':<20} {'cosine':>16} {'batches':>8} {'share':>7} {'weight':>9} {'loss':>10}  trains the encoder"
     lines = [
         f"{found.run}: {found.updates:,} updates, {100 * found.progress:.0f} % of training; windows from {origin}; {how}",
         "",
@@ -176,7 +175,7 @@ def text(found: Advice) -> str:
             f"{each.weight:>9.3g} {each.loss:>10.4g}  {'yes' if each.trains_encoder else 'no'}"
         )
     lines += ["", f"cosine: with the gradient of {found.reference} on the encoder, ± standard error over batches"]
-    lines += ["", f"Suggestions (from {PAGE}):", *(f"- {each}" for each in found.suggestions)]
+    lines += ["", "Suggestions:", *(f"- {each}" for each in found.suggestions)]
     return "\n".join([*lines, "", "What this cannot support:", *(f"- {each}" for each in found.limits)])
 
 

@@ -130,6 +130,12 @@ def gradient_shares(norms: Mapping[str, float], weights: Mapping[str, float], co
     return {name: force / total if total else 0.0 for name, force in reaching.items()}
 
 
+def trains_encoder(name: str, config: ModelConfig) -> bool:
+    """Whether the gradient of this term of the objective reaches the encoder; that of a regulariser always does."""
+    gates = {"dynamics": config.dynamics, "masked": config.masked, **config.tasks}
+    return gates[name].trains_encoder if name in gates else True
+
+
 def standard_error(values: Sequence[float]) -> float | None:
     """Of the mean of independent values; None for fewer than two."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None

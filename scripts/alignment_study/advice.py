@@ -84,8 +84,8 @@ def limits(evidence: Evidence | None, base: Base | None) -> tuple[str, ...]:
     if evidence is not None:
         like = f", of which '{base.name}' is the nearest to this run" if base else ""
         told.append(
-            f"The study is one environment, one small network and {evidence.updates:,} updates a run{like}: a suggestion "
-            "is something to try in a second run, not a prediction for yours."
+            f"The study ({PAGE}) is one environment, one small network and {evidence.updates:,} updates a run{like}: a "
+            "suggestion is something to try in a second run, not a prediction for yours."
         )
     return tuple(told)
 
@@ -102,7 +102,7 @@ def _of_the_measurement(tasks: Sequence[Reading], *, frozen: bool) -> tuple[str,
 
 
 def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, progress: float) -> tuple[str, ...]:
-    study = f"in the study ({base.name}, rank correlation {found.text()}, {PAGE})"
+    study = f"in the study ({base.name}, rank correlation {found.text()})"
     if found.sign == 0:
         return (f"Leave weights alone as far as cosines go: {study} they did not foretell which auxiliary gains.",)
     if progress > PHASES["early"][1]:

@@ -67,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
         print(table_of(run_grid(grid, train_and_measure, args.out, args.jobs, args.backend, VERSION, complete)))
     if not args.quick:
         results = Results.load(args.out)
-        print(f"wrote {render(results, args.page)}")
-        Evidence.of(results).write(args.evidence)
+        evidence = Evidence.of(results)
+        print(f"wrote {render(results, evidence, args.page)}")
+        evidence.write(args.evidence)
         print(f"wrote {args.evidence}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jepa_rl.scripts.alignment_study import drawings
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
+from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.prose import compose
 from jepa_rl.scripts.alignment_study.rows import AUTOMATIC, BASES, LOSABLE, PAIRS, PLAIN_ALONE, WEIGHTED, Base, Phase
 from jepa_rl.scripts.alignment_study.summary import (
@@ -31,7 +32,7 @@ PREDICTORS: tuple[tuple[str, Phase, bool], ...] = (
 )
 
 
-def render(results: Results, page: Path) -> Path:
+def render(results: Results, evidence: Evidence, page: Path) -> Path:
     """Write the page, and its figures to figures/alignment beside it."""
     figures = page.parent / "figures" / "alignment"
     figures.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ def render(results: Results, page: Path) -> Path:
         "pairs": pairs_table(results),
         "weighting": weighting_table(results),
     }
-    page.write_text(compose(results, tables))
+    page.write_text(compose(results, evidence, tables))
     return page
 
 

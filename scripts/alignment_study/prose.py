@@ -141,9 +141,8 @@ after the fact on the same runs, which flatters it.
 """
 
 
-def compose(results: Results, tables: dict[str, str]) -> str:
+def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str:
     """The page, in Markdown; ``tables`` by the names in TEMPLATE."""
-    evidence = Evidence.of(results)
     seeds = sorted({len(results.added(base, each.slug, base.weights[0])) for base in BASES for each in base.added})
     base_seeds = sorted({len(results.of_base(base)) for base in BASES})
     return TEMPLATE.format(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from jepa_rl.scripts.alignment_study.rows import (
 )
 from jepa_rl.scripts.alignment_study.summary import Results, comparison, effects, first_harm, rank_correlation
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.reporting import drawing
 from jepa_rl.world_model.targets import environment_target
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "alignment"
@@ -263,8 +265,10 @@ def test_gains_are_means_over_weights_less_the_base():
     assert summary.swing(results) == pytest.approx(0.02**0.5)
 
 
-def test_the_page_and_the_evidence_are_made_from_results_alone(tmp_path, watched):
+def test_the_page_and_the_evidence_are_made_from_results_alone(tmp_path, watched, monkeypatch):
     """One short run stands for all; figures that must differ are drawn at random."""
+    monkeypatch.setattr(summary, "RESAMPLES", 200)
+    monkeypatch.setattr(drawing, "DPI", 50)
     rng = np.random.default_rng(0)
     folder, page, kept = tmp_path / "results", tmp_path / "docs" / "alignment.md", tmp_path / "evidence.json"
     folder.mkdir()
@@ -293,6 +297,7 @@ def test_the_page_and_the_evidence_are_made_from_results_alone(tmp_path, watched
 
 def test_the_quick_run_prints_a_table(tmp_path, monkeypatch, capsys):
     shrink(monkeypatch)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # more threads than one only wait for each other here
     tiny = [short("plain", {"noise": 1.0}, 0)]
     monkeypatch.setattr(command, "quick_cells", lambda: tiny)
     command.main(["--quick", "--jobs", "1", "--out", str(tmp_path)])
