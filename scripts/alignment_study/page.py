@@ -119,8 +119,9 @@ def correlations_table(results: Results) -> str:
     for base in BASES:
         for name, phase, watched in PREDICTORS:
             found = [prediction(results, base, figure, phase, watched=watched) for figure in FIGURES]
+            found.append(prediction(results, base, "accuracy", phase, watched=watched, best=True))
             body.append([base.name, name, str(found[0].auxiliaries), *(each.text() for each in found)])
-    return markdown(["base", "cosine", "auxiliaries", *FIGURES.values()], body)
+    return markdown(["base", "cosine", "auxiliaries", *FIGURES.values(), "accuracy with the best weight"], body)
 
 
 def harm_table(results: Results) -> str:

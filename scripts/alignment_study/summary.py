@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +45,16 @@ class Results:
 
     def of(self, loss: Loss, tasks: Tasks, *, weighting: Weighting = "fixed", watched: bool = False) -> list[Result]:
         """The runs with these losses, one per seed."""
-        wanted = {"loss": loss, "tasks": dict(tasks), "weighting": weighting, "watched": watched}
-        return [run for run in self.runs if all(run["cell"][name] == value for name, value in wanted.items())]
+        return self._by_losses.get((loss, frozenset(tasks.items()), weighting, watched), [])
+
+    @functools.cached_property
+    def _by_losses(self) -> dict[tuple[Loss, frozenset[tuple[str, float]], Weighting, bool], list[Result]]:
+        found: dict[Any, list[Result]] = {}
+        for run in self.runs:
+            cell = run["cell"]
+            key = cell["loss"], frozenset(cell["tasks"].items()), cell["weighting"], cell["watched"]
+            found.setdefault(key, []).append(run)
+        return found
 
     def of_base(self, base: Base) -> list[Result]:
         """The runs that the others are set against."""
@@ -58,10 +68,11 @@ class Results:
         """A figure's mean over runs with its interval."""
         return estimate([run[figure] for run in runs])
 
-    def gain(self, base: Base, slug: str, figure: Figure) -> float:
-        """What the auxiliary adds to the base's mean, averaged over weights and seeds."""
-        reached = [run[figure] for weight in base.weights for run in self.added(base, slug, weight)]
-        return statistics.fmean(reached) - statistics.fmean(run[figure] for run in self.of_base(base))
+    def gain(self, base: Base, slug: str, figure: Figure, *, best: bool = False) -> float:
+        """What the auxiliary adds to the base's mean: averaged over weights and seeds, or with its best weight."""
+        by_weight = [[run[figure] for run in self.added(base, slug, weight)] for weight in base.weights]
+        reached = max(map(statistics.fmean, by_weight)) if best else statistics.fmean(chain.from_iterable(by_weight))
+        return reached - statistics.fmean(run[figure] for run in self.of_base(base))
 
     def cosine(self, base: Base, slug: str, phase: Phase, *, watched: bool = False) -> Estimate:
         """Cosine of the auxiliary's and the dynamics' gradient over runs: its own ones, or those that only watch it."""
@@ -129,14 +140,19 @@ def rank_correlation(base: str, predictor: Sequence[float], outcome: Sequence[fl
 
 
 def prediction(
-    results: Results, base: Base, figure: Figure, phase: Phase = "early", *, watched: bool = False
+    results: Results,
+    base: Base,
+    figure: Figure,
+    phase: Phase = "early",
+    *,
+    watched: bool = False,
+    best: bool = False,
 ) -> Correlation:
     """Whether the cosine foretells the gain. Auxiliaries whose cosine nothing could be said of are left out."""
     measured = {each.slug: results.cosine(base, each.slug, phase, watched=watched) for each in base.added}
     slugs = [slug for slug, cosine in measured.items() if cosine.seeds]
-    return rank_correlation(
-        base.slug, [measured[slug].mean for slug in slugs], [results.gain(base, slug, figure) for slug in slugs]
-    )
+    gains = [results.gain(base, slug, figure, best=best) for slug in slugs]
+    return rank_correlation(base.slug, [measured[slug].mean for slug in slugs], gains)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -261,6 +261,7 @@ def test_a_weighting_is_compared_with_the_best_fixed_weight():
 def test_gains_are_means_over_weights_less_the_base():
     results = made_up(lambda entry: 0.5 + 0.1 * (entry["tasks"].get("count", 0) >= 1))
     assert results.gain(PLAIN_ALONE, "count", "accuracy") == pytest.approx(0.05)  # two of four weights
+    assert results.gain(PLAIN_ALONE, "count", "accuracy", best=True) == pytest.approx(0.1)
     assert results.gain(PLAIN_ALONE, "noise", "accuracy") == 0
     assert summary.swing(results) == pytest.approx(0.02**0.5)
 
