@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.alignment_study.advice import Reading, limits, study_base, suggestions
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.run_folder import RunFolder
-from jepa_rl.world_model import ModelConfig, loss_weights
+from jepa_rl.world_model import Batch, ModelConfig, loss_weights
 from jepa_rl.world_model.alignment import encoder_pulls, gradient_shares, trains_encoder
 
 COLLECTED = 2_000  # environment steps, where the checkpoint has no replay
@@ -38,6 +38,9 @@ class AdviseArgs:
     """Batches that cosines are averaged over."""
     windows: int = 64
     """Windows of each batch, as training draws them."""
+    updates_between: int = 3
+    """Updates that a copy of the agent takes between two batches: a cosine swings from one update to the next, so that one
+    moment tells little. 0 measures the checkpoint as it is. Nothing is saved."""
     seed: int = 0
     """Decides which windows are drawn."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -50,7 +53,8 @@ class Advice:
     """What was measured, what it suggests, and what it does not say."""
 
     run: str
-    updates: int
+    updates: int  # that the checkpoint has
+    updates_measured: int  # further ones of a copy, over which the figures are means
     progress: float  # share of the run's environment steps that are done
     source: Source  # of the windows
     transitions: int  # that the windows are drawn from
@@ -67,24 +71,34 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("batches", "windows"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}")
-    if args.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {args.seed}")
-    found = advise(RunFolder.open(args.run), batches=args.batches, windows=args.windows, seed=args.seed, device=args.device)
+    for name in ("updates_between", "seed"):
+        if getattr(args, name) < 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(args, name)}")
+    found = advise(
+        RunFolder.open(args.run),
+        batches=args.batches,
+        windows=args.windows,
+        updates_between=args.updates_between,
+        seed=args.seed,
+        device=args.device,
+    )
     print(json.dumps(dataclasses.asdict(found), indent=2) if args.json else text(found))
 
 
-def advise(run: RunFolder, *, batches: int, windows: int, seed: int, device: str) -> Advice:
+def advise(run: RunFolder, *, batches: int, windows: int, updates_between: int, seed: int, device: str) -> Advice:
     """Measure the run's last checkpoint; ValueError where it has nothing to compare."""
     config = run.config()
     reference = reference_of(config.agent.model)
     agent = run.load_agent(env=True, device=device)
-    source = _fill(agent)
-    readings = measure(agent, reference, batches=batches, windows=windows, seed=seed)
-    progress = min(agent.num_timesteps / config.total_timesteps, 1.0)
+    updates, steps = agent._n_updates, min(agent.num_timesteps, config.total_timesteps)
+    progress, source = steps / config.total_timesteps, _fill(agent)
+    agent._update_current_progress_remaining(steps, config.total_timesteps)  # where the learning rate's schedule is
+    readings = measure(agent, reference, batches=batches, windows=windows, updates_between=updates_between, seed=seed)
     evidence, model = Evidence.kept(), config.agent.model
     return Advice(
         run=str(run.path),
-        updates=agent._n_updates,
+        updates=updates,
+        updates_measured=agent._n_updates - updates,
         progress=progress,
         source=source,
         transitions=len(agent.replay),
@@ -92,7 +106,7 @@ def advise(run: RunFolder, *, batches: int, windows: int, seed: int, device: str
         reference=reference,
         readings=readings,
         suggestions=suggestions(readings, model, evidence, progress),
-        limits=limits(evidence, study_base(model)),
+        limits=limits(evidence, study_base(model), one_moment=not updates_between),
     )
 
 
@@ -113,13 +127,21 @@ def reference_of(config: ModelConfig) -> str:
     )
 
 
-def measure(agent: JEPAAgent, reference: str, *, batches: int, windows: int, seed: int) -> tuple[Reading, ...]:
-    """One reading for each loss in use."""
+def measure(
+    agent: JEPAAgent, reference: str, *, batches: int, windows: int, updates_between: int, seed: int
+) -> tuple[Reading, ...]:
+    """One reading for each loss in use; the agent goes on training by ``updates_between`` between two batches."""
     config, rng = agent.config.model, np.random.default_rng(seed)
+
+    def drawn() -> Iterator[Batch]:
+        for index in range(batches):
+            agent.train(updates_between if index else 0)
+            yield agent.replay.sample(windows, agent.config.training.transitions, rng).to(agent.device)
+
     found = encoder_pulls(
         agent.model,
         agent.learner.ema,
-        (agent.replay.sample(windows, agent.config.training.transitions, rng).to(agent.device) for _ in range(batches)),
+        drawn(),
         config,
         reference=reference,
         discount=agent.config.discount,
@@ -165,7 +187,8 @@ def text(found: Advice) -> str:
     }[found.weighting]
     header = f"{'term':<20} {'cosine':>16} {'batches':>8} {'share':>7} {'weight':>9} {'loss':>10}  trains the encoder"
     lines = [
-        f"{found.run}: {found.updates:,} updates, {100 * found.progress:.0f} % of training; windows from {origin}; {how}",
+        f"{found.run}: {found.updates:,} updates, {100 * found.progress:.0f} % of training, and {found.updates_measured} "
+        f"more of a copy; windows from {origin}; {how}",
         "",
         header,
     ]

@@ -74,13 +74,15 @@ def study_base(config: ModelConfig) -> Base | None:
     return BESIDE if config.reward.weight and config.reward.trains_encoder else PLAIN_ALONE
 
 
-def limits(evidence: Evidence | None, base: Base | None) -> tuple[str, ...]:
-    """What stands against reading more into the figures."""
-    told = [
-        "The figures are of one moment: the standard error covers the choice of windows, not how a cosine swings from "
-        "one update to the next" + (f" (in the study by {evidence.swing:.2f})." if evidence else "."),
-        "The cosine is that of whole gradients on all of the encoder's weights; layers may differ.",
-    ]
+def limits(evidence: Evidence | None, base: Base | None, *, one_moment: bool) -> tuple[str, ...]:
+    """What stands against reading more into the figures; ``one_moment``: nothing was trained between the batches."""
+    told = ["The cosine is that of whole gradients on all of the encoder's weights; layers may differ."]
+    if one_moment:
+        swing = f" (in the study by {evidence.swing:.2f})" if evidence else ""
+        told.append(
+            "The figures are of one moment: the standard error covers the choice of windows, not how a cosine swings from "
+            f"one update to the next{swing}."
+        )
     if evidence is not None:
         like = f", of which '{base.name}' is the nearest to this run" if base else ""
         told.append(

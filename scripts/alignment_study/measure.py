@@ -28,8 +28,9 @@ from jepa_rl.world_model.alignment import encoder_pulls, gradient_shares, standa
 
 EPISODES = 100
 IMAGES = 2_000
-LOOKS = 10  # moments of each phase: a cosine swings from update to update, however many windows it is measured on
-BATCHES = 4  # at each look
+# Moments of each phase, one batch at each: a cosine swings from -0.9 to 0.9 within a few updates, and more batches at the
+# same moment would not tell.
+LOOKS = 36
 WINDOWS = 32  # of each batch
 HELDOUT_TRANSITIONS = 2_048
 WINDOW_SEED = 6 * HELDOUT_SEED  # apart from those of evaluation and reports
@@ -76,9 +77,9 @@ class GradientProbe(BaseCallback):
         super().__init__()
         self.windows = windows
         self.due = [
-            (name, index, begin * (end / begin) ** (index / (LOOKS - 1)) * updates)
+            (name, index, share * updates)
             for name, (begin, end) in PHASES.items()
-            for index in range(LOOKS)
+            for index, share in enumerate(np.linspace(begin, end, LOOKS))
         ]
         self.looks: dict[Phase, list[dict[str, Any]]] = {name: [] for name in PHASES}
 
@@ -98,7 +99,7 @@ class GradientProbe(BaseCallback):
         found = encoder_pulls(
             agent.model,
             agent.learner.ema,
-            [self.windows.sample(WINDOWS, agent.config.training.transitions, rng) for _ in range(BATCHES)],
+            [self.windows.sample(WINDOWS, agent.config.training.transitions, rng)],
             config,
             discount=agent.config.discount,
             generator=torch.Generator().manual_seed(int(rng.integers(2**32))),
@@ -109,14 +110,11 @@ class GradientProbe(BaseCallback):
             SLUGS.get(name, name): {"cosine": pull.cosine, "norm": pull.norm, "share": shares[name]}
             for name, pull in found.items()
         }
-        return {"update": agent._n_updates, "batches": BATCHES, "losses": losses}
+        return {"update": agent._n_updates, "losses": losses}
 
 
 def summarised(looks: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each loss over the looks of a phase: mean cosine with its standard error, mean share and norm, batches.
-
-    The standard error is that of the looks' means: batches of the same moment are alike.
-    """
+    """Of each loss over the looks of a phase: mean cosine with its standard error, mean share and norm, batches."""
     found = {}
     for name in looks[0]["losses"]:
         seen = [look["losses"][name] for look in looks]
@@ -126,13 +124,13 @@ def summarised(looks: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "standard_error": standard_error(cosines),
             "share": statistics.fmean(each["share"] for each in seen),
             "norm": statistics.fmean(each["norm"] for each in seen),
-            "batches": sum(look["batches"] for look in looks),
+            "batches": len(looks),
         }
     return found
 
 
 def cosines_of(looks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """When a phase was looked at, and each loss's mean cosine at each look."""
+    """When a phase was looked at, and each loss's cosine at each look."""
     return {
         "updates": [look["update"] for look in looks],
         "cosines": {name: [look["losses"][name]["cosine"] for look in looks] for name in looks[0]["losses"]},

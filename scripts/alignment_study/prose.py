@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
 from jepa_rl.scripts.alignment_study.evidence import Evidence
-from jepa_rl.scripts.alignment_study.measure import BATCHES, EPISODES, IMAGES, LOOKS, WINDOWS
+from jepa_rl.scripts.alignment_study.measure import EPISODES, IMAGES, LOOKS, WINDOWS
 from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, LOSABLE, PHASES, SEEDS, Base, Phase, cells
 from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results
 
@@ -53,9 +53,9 @@ its gradient opposes whatever tells observations apart. The scale-free one does 
 {bases}
 
 - cosine: between the gradients of L_dyn and of the auxiliary on all of the encoder's weights, both unweighted. Early
-  is from {early} % of the updates, late from {late} %: in each phase {looks} moments with {batches} batches of
-  {windows} held-out windows each. A single batch says nothing, and a single moment little: between two moments of the
-  same early phase a cosine swings with a standard deviation of {swing:.2f}.
+  is from {early} % of the updates, late from {late} %: in each phase {looks} moments, at each a new batch of {windows}
+  held-out windows, and their mean. A single one says little: between two moments of the same early phase a cosine
+  swings with a standard deviation of {swing:.2f}.
 - before it is added: the early cosine in a run whose encoder the auxiliary does not train, only its head. That is all
   one can know before trying.
 - share: of the auxiliary in c_p |g|, summed over all losses that train the encoder, early
@@ -155,7 +155,6 @@ def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str
         ),
         updates=evidence.updates,
         looks=LOOKS,
-        batches=BATCHES,
         windows=WINDOWS,
         swing=evidence.swing,
         images=IMAGES,

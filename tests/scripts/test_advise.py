@@ -25,7 +25,7 @@ from jepa_rl.world_model import (
 )
 from jepa_rl.world_model.alignment import gradient_alignment
 
-FEW = ("--batches", "2", "--windows", "8")
+FEW = ("--batches", "2", "--windows", "8", "--updates-between", "0")
 PLAIN = DynamicsConfig(target="same")
 NOISY = ModelConfig(dynamics=PLAIN, auxiliaries=(AuxiliaryConfig(target="noise"),))
 
@@ -73,6 +73,7 @@ def test_it_measures_the_gradients_of_the_last_checkpoint(counting_run, capsys):
     before = (counting_run / "checkpoint" / "agent.zip").read_bytes()
     found = advice_of(counting_run, capsys)
     assert (found["source"], found["reference"], found["progress"]) == ("replay", "dynamics", 1.0)
+    assert found["updates_measured"] == 0
     readings = {each["loss_name"]: each for each in found["readings"]}
     assert set(readings) == {"dynamics", "reward"}
     assert sum(each["share"] for each in readings.values()) == pytest.approx(1)
@@ -96,9 +97,11 @@ def test_it_measures_the_gradients_of_the_last_checkpoint(counting_run, capsys):
 
 
 def test_the_table_shows_every_loss_and_where_it_comes_from(counting_run, capsys):
-    assert run(["advise", str(counting_run), *FEW]) == 0
+    before = (counting_run / "checkpoint" / "agent.zip").read_bytes()
+    assert run(["advise", str(counting_run), *FEW[:-1], "1"]) == 0
+    assert (counting_run / "checkpoint" / "agent.zip").read_bytes() == before
     shown = capsys.readouterr().out
-    assert "100 % of training; windows from the run's replay of" in shown
+    assert "100 % of training, and 1 more of a copy; windows from the run's replay of" in shown
     rows = {line.split()[0]: line for line in shown.splitlines() if line.endswith(("  yes", "  no"))}
     assert set(rows) == {"dynamics", "reward"}
     assert "±" in rows["reward"]
@@ -133,9 +136,15 @@ def test_learned_weights_are_shown_as_they_are_by_now():
     agent = JEPAAgent(config, "CartPole-v1", seed=0, device="cpu").learn(40)
     with torch.no_grad():
         agent.model.log_variance[:] = torch.tensor([0.0, 0.5])
-    found = {each.loss_name: each for each in command.measure(agent, "dynamics", batches=2, windows=4, seed=0)}
+    options = {"batches": 3, "windows": 4, "seed": 0}
+    found = {each.loss_name: each for each in command.measure(agent, "dynamics", updates_between=0, **options)}
     assert found["dynamics"].weight == pytest.approx(2.0)
     assert found["reward"].weight == pytest.approx(3.0 * torch.tensor(-0.5).exp().item())
+
+    updates = agent._n_updates
+    later = {each.loss_name: each for each in command.measure(agent, "dynamics", updates_between=2, **options)}
+    assert agent._n_updates == updates + 4  # none before the first batch
+    assert later["reward"].cosine != found["reward"].cosine
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
@@ -221,7 +230,8 @@ def test_dynamics_that_the_study_did_not_try_get_no_suggestion():
 
 
 def test_the_limits_name_the_swing_and_the_nearest_setting():
-    text = "\n".join(limits(evidence(), FREE_ALONE))
+    text = "\n".join(limits(evidence(), FREE_ALONE, one_moment=True))
     assert "by 0.35" in text
     assert "'alone, scale-free L_dyn' is the nearest" in text
-    assert "in the study" not in "\n".join(limits(None, None))
+    assert "one moment" not in "\n".join(limits(evidence(), FREE_ALONE, one_moment=False))
+    assert "in the study" not in "\n".join(limits(None, None, one_moment=True))

@@ -53,7 +53,7 @@ def short(*options, **more):
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
-    small = {"IMAGES": 120, "EPISODES": 4, "LOOKS": 3, "BATCHES": 2, "WINDOWS": 4, "HELDOUT_TRANSITIONS": 160}
+    small = {"IMAGES": 120, "EPISODES": 4, "LOOKS": 3, "WINDOWS": 4, "HELDOUT_TRANSITIONS": 160}
     for name, value in small.items():
         patch.setattr(measure, name, value)
 
@@ -153,7 +153,7 @@ def test_a_cell_has_every_figure_and_none_is_nan(watched):
         assert found["dynamics"]["cosine"] == pytest.approx(1)
         assert found["dynamics"]["share"] + found["reward"]["share"] == pytest.approx(1)
         assert all(found[slug]["share"] == 0 for slug in found if slug not in ("dynamics", "reward"))
-        assert found["count"]["batches"] == 6
+        assert found["count"]["batches"] == 3
         assert found["count"]["standard_error"] > 0
         cosines = watched["looks"][phase]["cosines"]["count"]
         assert sum(cosines) / 3 == pytest.approx(found["count"]["cosine"])
@@ -161,7 +161,7 @@ def test_a_cell_has_every_figure_and_none_is_nan(watched):
 
 def test_a_phase_is_the_mean_of_its_looks_with_their_error():
     def look(cosine, share):
-        return {"update": 7, "batches": 4, "losses": {"noise": {"cosine": cosine, "share": share, "norm": 2.0}}}
+        return {"update": 7, "losses": {"noise": {"cosine": cosine, "share": share, "norm": 2.0}}}
 
     looks = [look(0.1, 0.5), look(0.3, 0.7), look(None, 0.9)]
     found = measure.summarised(looks)["noise"]
@@ -169,7 +169,7 @@ def test_a_phase_is_the_mean_of_its_looks_with_their_error():
     assert found["cosine"] == pytest.approx(0.2)
     assert found["standard_error"] == pytest.approx(0.1)
     assert found["share"] == pytest.approx(0.7)
-    assert found["batches"] == 12
+    assert found["batches"] == 3
     assert measure.summarised([look(None, 0.0)])["noise"]["cosine"] is None
 
 
@@ -319,8 +319,13 @@ def test_results_that_are_missing_are_named(tmp_path, capsys):
 
 
 def test_the_evidence_of_the_package_is_that_of_the_results_in_the_repository():
+    def rounded(evidence: Evidence | None):
+        """Another processor may add up in another order."""
+        plain = evidence and dataclasses.asdict(evidence)
+        return json.loads(json.dumps(plain), parse_float=lambda text: round(float(text), 9))
+
     expected = Evidence.of(Results.load(RESULTS)) if RESULTS.is_dir() else None
-    assert Evidence.kept() == expected
+    assert rounded(Evidence.kept()) == rounded(expected)
 
 
 def test_the_results_in_the_repository_are_of_todays_grid():
