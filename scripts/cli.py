@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "measure a trained agent on held-out seeds",
     "resume": "go on with a run that was stopped",
     "report": "figures and an HTML page of one or more runs",
+    "advise": "how each loss of a run pulls the encoder, and what to try: jepa-rl advise runs/demo",
     "speed": "how fast a run's update is, against the bare forward and backward pass",
     "paper": "remake the experiments of the papers: jepa-rl paper counting --quick",
     "benchmark": "the agent beside PPO and DQN on MiniGrid: jepa-rl benchmark minigrid --quick",

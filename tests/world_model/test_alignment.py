@@ -16,7 +16,7 @@ from jepa_rl.world_model import (
     build_world_model,
     loss_terms,
 )
-from jepa_rl.world_model.alignment import gradient_alignment
+from jepa_rl.world_model.alignment import encoder_pulls, gradient_alignment, gradient_shares, standard_error
 from jepa_rl.world_model.target import frozen_copy
 
 CONFIG = ModelConfig(
@@ -28,8 +28,8 @@ CONFIG = ModelConfig(
 )
 
 
-def a_batch() -> Batch:
-    generator = torch.Generator().manual_seed(0)
+def a_batch(seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
     return Batch(
         observation=torch.randn(32, 2, 5, generator=generator),
         action=torch.randint(3, (32, 1), generator=generator),
@@ -52,11 +52,15 @@ def make(config: ModelConfig):
     )
 
 
-def measure(config: ModelConfig, model=None, auxiliary: str = "reward"):
-    model = model or make(config)
+def measure(config: ModelConfig, model=None, auxiliary: str = "reward", batch: Batch | None = None):
+    model, batch = model or make(config), batch or a_batch()
     return gradient_alignment(
-        model, frozen_copy(model), a_batch(), config, auxiliary, discount=0.9, generator=torch.Generator()
+        model, frozen_copy(model), batch, config, auxiliary, discount=0.9, generator=torch.Generator()
     )
+
+
+def pulls(config: ModelConfig, model, batches, **options):
+    return encoder_pulls(model, frozen_copy(model), batches, config, discount=0.9, generator=torch.Generator(), **options)
 
 
 def test_norms_and_cosine_are_those_of_the_two_backward_passes():
@@ -108,3 +112,56 @@ def test_without_a_gradient_there_is_no_cosine():
     found = measure(CONFIG, model)
     assert found.auxiliary_norm == 0
     assert found.cosine is None
+
+
+def test_pulls_are_means_over_batches_with_the_error_of_the_mean():
+    model, batches = make(CONFIG), [a_batch(seed) for seed in range(3)]
+    alone = [measure(CONFIG, model, batch=batch) for batch in batches]
+    found = pulls(CONFIG, model, batches)
+    assert set(found) == {"dynamics", "reward"}
+    assert found["dynamics"].cosine == pytest.approx(1.0)
+    reward, cosines = found["reward"], [each.cosine for each in alone]
+    assert reward.cosine == pytest.approx(sum(cosines) / 3)
+    assert reward.standard_error == pytest.approx(torch.tensor(cosines).std().item() / 3**0.5, rel=1e-4)
+    assert reward.norm == pytest.approx(sum(each.auxiliary_norm for each in alone) / 3)
+    assert reward.batches == 3
+    losses = [
+        loss_terms(model, None, batch, CONFIG, discount=0.9, generator=torch.Generator())["reward"] for batch in batches
+    ]
+    assert reward.loss == pytest.approx(sum(loss.item() for loss in losses) / 3)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_reference_may_be_any_term_of_the_objective():
+    model = make(CONFIG)
+    found = pulls(CONFIG, model, [a_batch()], reference="reward")
+    assert found["reward"].cosine == pytest.approx(1.0)
+    assert found["dynamics"].cosine == pytest.approx(measure(CONFIG, model).cosine)
+    assert found["dynamics"].standard_error is None
+    with pytest.raises(ValueError, match="one of dynamics, reward, got 'masked'"):
+        pulls(CONFIG, model, [a_batch()], reference="masked")
+    with pytest.raises(ValueError, match="at least one batch, got none"):
+        pulls(CONFIG, model, [])
+
+
+def test_batches_without_a_gradient_do_not_enter_the_cosine():
+    model = make(CONFIG)
+    for parameter in model.heads["reward"].parameters():
+        torch.nn.init.zeros_(parameter)
+    found = pulls(CONFIG, model, [a_batch(0), a_batch(1)])["reward"]
+    assert (found.cosine, found.standard_error, found.batches, found.norm) == (None, None, 0, 0.0)
+    assert found.loss > 0
+
+
+def test_shares_are_of_what_reaches_the_encoder():
+    watched = dataclasses.replace(CONFIG, auxiliaries=(AuxiliaryConfig(target="noise", trains_encoder=False),))
+    norms = {"dynamics": 1.0, "reward": 3.0, "noise": 5.0, "variance": 2.0}
+    weights = {"dynamics": 2.0, "reward": 1.0, "noise": 7.0, "variance": 2.5}
+    shares = gradient_shares(norms, weights, watched)
+    assert shares == pytest.approx({"dynamics": 0.2, "reward": 0.3, "noise": 0.0, "variance": 0.5})
+    assert gradient_shares({"noise": 5.0}, weights, watched) == {"noise": 0.0}
+
+
+def test_the_standard_error_is_the_deviation_over_the_root_of_the_number():
+    assert standard_error([1.0, 2.0, 3.0, 4.0]) == pytest.approx((5 / 3) ** 0.5 / 2)
+    assert standard_error([1.0]) is None

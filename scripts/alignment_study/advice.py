@@ -1,0 +1,159 @@
+"""What the study's findings suggest for a run whose gradients were measured, and what they cannot support."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jepa_rl.scripts.alignment_study.auxiliaries import auxiliary
+from jepa_rl.scripts.alignment_study.evidence import Evidence
+from jepa_rl.scripts.alignment_study.measure import PHASES
+from jepa_rl.scripts.alignment_study.rows import BESIDE, FREE_ALONE, PLAIN_ALONE, Base
+from jepa_rl.scripts.alignment_study.summary import Correlation
+from jepa_rl.world_model import ModelConfig
+
+PAGE = "docs/alignment.md"
+CLEAR = 2.0  # standard errors that a cosine must be away from 0
+FAINT = 0.01  # share of the gradient that hardly trains anything
+READ_BY_PLANNER = ("reward", "value", "termination")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One loss of a run at one moment."""
+
+    loss_name: str
+    weight: float  # learned, where weights are
+    trains_encoder: bool
+    loss: float  # unweighted
+    share: float  # of the encoder's gradient
+    cosine: float | None  # with the gradient of the reference loss; None where one of them is zero
+    standard_error: float | None
+    batches: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the cosine is clearly not 0, otherwise 0."""
+        if self.cosine is None or self.standard_error is None or abs(self.cosine) <= CLEAR * self.standard_error:
+            return 0
+        return 1 if self.cosine > 0 else -1
+
+
+def suggestions(
+    readings: Sequence[Reading], config: ModelConfig, evidence: Evidence | None, progress: float
+) -> tuple[str, ...]:
+    """What to change, or that nothing is known that would speak for a change.
+
+    Args:
+        readings: of every loss.
+        config: of the run's model.
+        evidence: None where the study has not been run.
+        progress: share of the run's training that is done.
+    """
+    tasks = [each for each in readings if each.loss_name in config.tasks]
+    attached = [each for each in tasks if each.trains_encoder]
+    told = _of_the_measurement(tasks, frozen=not any(each.share for each in readings))
+    if evidence is None:
+        return (*told, "The study has not been run for this version (jepa-rl paper alignment): nothing more is suggested.")
+    base = study_base(config)
+    if base is None:
+        what = "L_dyn with this target" if config.dynamics.weight else "masked prediction without L_dyn"
+        return (*told, f"The study did not try {what}: nothing is suggested from its cosines and shares.")
+    told += _of_cosines(attached, next(each for each in evidence.prediction if each.base == base.slug), base, progress)
+    told += _of_shares(attached, evidence, base)
+    told += _of_weighting(attached, config, evidence)
+    return told or ("Nothing in the study speaks for a change.",)
+
+
+def study_base(config: ModelConfig) -> Base | None:
+    """The base of the study that the run is most like; None where its dynamics are of another kind."""
+    if not config.dynamics.weight or config.dynamics.target != "same":
+        return None
+    if config.dynamics.scale_free:
+        return FREE_ALONE
+    return BESIDE if config.reward.weight and config.reward.trains_encoder else PLAIN_ALONE
+
+
+def limits(evidence: Evidence | None, base: Base | None, *, one_moment: bool) -> tuple[str, ...]:
+    """What stands against reading more into the figures; ``one_moment``: nothing was trained between the batches."""
+    told = ["The cosine is that of whole gradients on all of the encoder's weights; layers may differ."]
+    if one_moment:
+        swing = f" (in the study by {evidence.swing:.2f})" if evidence else ""
+        told.append(
+            "The figures are of one moment: the standard error covers the choice of windows, not how a cosine swings from "
+            f"one update to the next{swing}."
+        )
+    if evidence is not None:
+        like = f", of which '{base.name}' is the nearest to this run" if base else ""
+        told.append(
+            f"The study ({PAGE}) is one environment, one small network and {evidence.updates:,} updates a run{like}: a "
+            "suggestion is something to try in a second run, not a prediction for yours."
+        )
+    return tuple(told)
+
+
+def _of_the_measurement(tasks: Sequence[Reading], *, frozen: bool) -> tuple[str, ...]:
+    """What follows from the figures alone."""
+    told = ["Nothing trains the encoder: it stays as it began."] if frozen else []
+    for each in tasks:
+        if not each.trains_encoder:
+            told.append(f"{each.loss_name} does not train the encoder: its cosine is what it would do.")
+        elif each.share < FAINT:
+            told.append(f"{each.loss_name} has {100 * each.share:.1f} % of the gradient: it hardly trains the encoder.")
+    return tuple(told)
+
+
+def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, progress: float) -> tuple[str, ...]:
+    study = f"in the study ({base.name}, rank correlation {found.text()})"
+    if found.sign == 0:
+        return (f"Leave weights alone as far as cosines go: {study} they did not foretell which auxiliary gains.",)
+    if progress > PHASES["early"][1]:
+        return (
+            f"The cosines are those after {100 * progress:.0f} % of training. The study speaks of the first "
+            f"{100 * PHASES['early'][1]:.0f} %; later, cosines fall as losses balance. Look at a checkpoint from there.",
+        )
+    gained = {-found.sign: "less", found.sign: "more"}
+    told = []
+    for each in attached:
+        if each.sign:
+            what = "opposes" if each.sign < 0 else "agrees with"
+            change = "" if each.sign == found.sign else "; compare with a run without it (weight 0)"
+            told.append(f"{each.loss_name} {what} L_dyn: {study} such auxiliaries gained {gained[each.sign]}{change}.")
+    return tuple(told)
+
+
+def _of_shares(attached: Sequence[Reading], evidence: Evidence, base: Base) -> tuple[str, ...]:
+    """Tasks that pull harder than the lightest pull that harmed in the study."""
+    harm = min((each for each in evidence.harm if each.base == base.slug), key=lambda each: each.share, default=None)
+    if harm is None:
+        return ()
+    told = []
+    for each in attached:
+        if each.loss_name in READ_BY_PLANNER or each.share < harm.share:
+            continue
+        told.append(
+            f"{each.loss_name} has {100 * each.share:.0f} % of the gradient. In the study ({base.name}) the lightest pull "
+            f"that harmed was {auxiliary(harm.auxiliary).name}'s with {100 * harm.share:.0f} %. If the latents are not for "
+            f"this task, try the weight {_weight_for(each, harm.share):.2g} instead of {each.weight:.2g}."
+        )
+    return tuple(told)
+
+
+def _weight_for(reading: Reading, share: float) -> float:
+    """The weight with which the loss has this share of the gradient, if nothing else changes."""
+    return reading.weight * share * (1 - reading.share) / ((1 - share) * reading.share)
+
+
+def _of_weighting(attached: Sequence[Reading], config: ModelConfig, evidence: Evidence) -> tuple[str, ...]:
+    if len(attached) < 2:
+        return ()
+    told = []
+    for each in evidence.weighting:
+        margin = f"accuracy {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
+        if config.weighting == "fixed" and each.sign > 0:
+            told.append(f"Try model.weighting {each.weighting}: in the study it beat the best fixed weight, {margin}.")
+        if config.weighting == each.weighting and each.sign < 0:
+            told.append(f"Try fixed weights: in the study the best one beat {each.weighting}, {margin}.")
+    if config.weighting == "fixed" and not told:
+        told.append("Fixed weights may stay: no automatic weighting beat the best fixed one in the study.")
+    return tuple(told)

@@ -1,0 +1,73 @@
+"""``jepa-rl paper alignment``: every run of the study, resumable, and the page that reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepa_rl.scripts.alignment_study.evidence import Evidence
+from jepa_rl.scripts.alignment_study.measure import train_and_measure
+from jepa_rl.scripts.alignment_study.page import render, table_of
+from jepa_rl.scripts.alignment_study.rows import SEEDS, cells, complete, quick_cells
+from jepa_rl.scripts.alignment_study.summary import Results
+from jepa_rl.scripts.grid import Backend, run_grid
+
+VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
+RESULTS = Path("docs/results/alignment")
+PAGE = Path("docs/alignment.md")
+EVIDENCE = Path("scripts/alignment_study/evidence.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentArgs:
+    """Which auxiliary tasks help, which harm, and whether the angle of their gradients foretells it.
+
+    Trains the counting setting with twelve auxiliaries, from well aligned to plain noise: alone and beside the reward, with
+    weights over decades, in pairs, and with weights that are found automatically. Looks at the encoder's gradients early
+    and late, and measures the final weights on held-out images. A run that is finished is not run again, so that the
+    command can be stopped and started.
+
+    Examples:
+      jepa-rl paper alignment --quick --out runs/alignment-quick
+      jepa-rl paper alignment --jobs 2
+      jepa-rl paper alignment --render
+    """
+
+    seeds: int = SEEDS
+    """Seeds of every run; what they are set against has at least five."""
+    out: Path = RESULTS
+    """Folder of the raw results, one JSON a run."""
+    jobs: int = 2
+    """Runs side by side; the cores are shared among them."""
+    backend: Backend = "local"
+    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Six runs of the grid with one seed, and a table of them: under five minutes on two cores."""
+    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only remake the page, its figures and the evidence from the results that are there."""
+    page: Path = PAGE
+    """The page to write; its figures go to figures/alignment beside it."""
+    evidence: Path = EVIDENCE
+    """The file to write the findings to that jepa-rl advise rests on; the package brings the one of this folder."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    args = tyro.cli(AlignmentArgs, prog="jepa-rl paper alignment", args=arguments)
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    if args.quick and args.render:
+        raise ValueError("--quick and --render exclude each other: the page needs the whole grid")
+    if not args.render:
+        grid = quick_cells() if args.quick else cells(args.seeds)
+        print(table_of(run_grid(grid, train_and_measure, args.out, args.jobs, args.backend, VERSION, complete)))
+    if not args.quick:
+        results = Results.load(args.out)
+        evidence = Evidence.of(results)
+        print(f"wrote {render(results, evidence, args.page)}")
+        evidence.write(args.evidence)
+        print(f"wrote {args.evidence}")

@@ -1,0 +1,257 @@
+"""What docs/alignment.md says, with the measured figures filled in."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
+from jepa_rl.scripts.alignment_study.evidence import Evidence
+from jepa_rl.scripts.alignment_study.measure import EPISODES, IMAGES, LOOKS, WINDOWS
+from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, LOSABLE, PHASES, SEEDS, Base, Phase, cells
+from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results
+
+WIDTH = 118
+WEIGHTINGS = {"uncertainty": "Uncertainty weighting", "pcgrad": "PCGrad"}
+
+TEMPLATE = """\
+# Does the angle of two gradients tell which auxiliary task helps?
+
+`jepa-rl paper alignment` trains every run, measures it and writes this page; `--render` remakes page and figures from
+the [raw results](results/alignment), `--quick` trains six of the runs. What `jepa-rl advise` says of a run rests on
+this page.
+
+A common claim: an auxiliary task helps a JEPA where its gradient agrees with that of the latent dynamics, and harms
+where the two conflict. Here {number} auxiliaries, from well aligned to pure noise, are added to the dynamics of the
+[counting study](counting.md), and three questions are asked. {state}
+
+## Answers
+
+{foretells}
+
+{harms}
+
+{weighs}
+
+## Setting
+
+The counting environment, the network and the random actions are those of the counting study, so that every run of a
+seed learns from the same images; {updates:,} updates instead of 9,310, and what is called final is after that many.
+Each auxiliary is added to three bases:
+
+- **alone, plain L_dyn**: the paper's loss, under which dynamics alone collapse to a point. What an auxiliary gains
+  here is what it saves from the collapse. There is little to lose.
+- **alone, scale-free L_dyn**: divided by the variance of the latents, as in the `counting` preset. Dynamics alone
+  need not collapse, so that an auxiliary can help and harm.
+- **beside the reward, plain L_dyn**: the reward with weight 1 keeps the representation, and there is something to
+  lose.
+
+Two losses, because they differ in what their gradient is: shrinking all latents lowers the plain loss, so that in part
+its gradient opposes whatever tells observations apart. The scale-free one does not change when latents are scaled.
+
+{bases}
+
+- cosine: between the gradients of L_dyn and of the auxiliary on all of the encoder's weights, both unweighted. Early
+  is from {early} % of the updates, late from {late} %: in each phase {looks} moments, at each a new batch of {windows}
+  held-out windows, and their mean. A single one says little: between two moments of the same early phase a cosine
+  swings with a standard deviation of {swing:.2f}.
+- before it is added: the early cosine in a run whose encoder the auxiliary does not train, only its head. That is all
+  one can know before trying.
+- share: of the auxiliary in c_p |g|, summed over all losses that train the encoder, early
+- accuracy: nearest centroid of the count, centroids from the other half of {images:,} held-out images; chance is 0.11
+- linear probe: linear discriminants of the count, which also read a count that has a cluster for each shape
+- success: {episodes} held-out episodes, with the planner on the learned dynamics and reward head
+- mean ± half width of the 95 % interval over runs (Student's t): seeds of each {seeds}, of the bases {base_seeds}. The
+  interval of a cosine is over the runs of all weights.
+
+The auxiliaries; numbers have mean 0 and standard deviation 1, so that a weight means about the same for all:
+
+{auxiliaries}
+
+## Alignment and gain
+
+![Cosines of every auxiliary, and what it gained](figures/alignment/prediction.png)
+
+Spearman's rank correlation over auxiliaries, of the cosine with the gain (mean over weights and seeds, less the mean of
+the base), with a 95 % bootstrap interval that draws auxiliaries. The first column of figures for the early cosine is
+the question of this page; the others are there to look at, and some of so many will leave out 0 by chance.
+
+{correlations}
+
+The late cosine is no prediction: where training comes to rest, the weighted gradients of all losses cancel, and with
+two losses their cosine goes to -1 whatever they are.
+
+{gains}
+
+## Weights
+
+![Accuracy against the weight](figures/alignment/weights.png)
+
+### {name_plain}
+
+Under each weight: accuracy, and the auxiliary's share of the gradient.
+
+{cosines_plain}
+
+### {name_free}
+
+{cosines_free}
+
+### {name_beside}
+
+{cosines_beside}
+
+### Harm
+
+An auxiliary harms at a weight where each of its runs is below each run of the base and the mean is lower by at least
+{least_drop:g}. If it did nothing, {seeds} runs would all be below {base_seeds} in one of {chance} cases: a single
+weight may be luck, several in a row are not. Alone with the plain L_dyn there is nothing to lose, and nothing is
+counted.
+
+{harm}
+
+### Two at once
+
+Neither is the reward; plain L_dyn, weight 1 each.
+
+{pairs}
+
+### Weights that are found
+
+Beside the reward, plain L_dyn. `uncertainty` (arXiv:1705.07115) learns the weights, `pcgrad` (arXiv:2001.06782) takes
+from each gradient what opposes another; both begin at weight 1. The fixed weight is the best of {tried}, chosen
+after the fact on the same runs, which flatters it.
+
+{weighting}
+
+![Accuracy with the best fixed and with automatic weights](figures/alignment/weighting.png)
+
+## What this cannot support
+
+- One environment, in which the dynamics can keep exactly one thing that the tasks ask for, the count. Another
+  environment may rank the auxiliaries otherwise.
+- {number} auxiliaries: an interval of a rank correlation over so few is wide, and no interval that holds 0 says that
+  there is no relation.
+- One network, optimiser and budget. An auxiliary that only speeds learning up gains here, and might not after longer
+  training.
+- An L_dyn whose target is stopped or an EMA copy was not tried, nor masked latent prediction, nor values.
+- The cosine is that of whole gradients on all of the encoder's weights. Two losses can agree in one layer and conflict
+  in another.
+"""
+
+
+def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str:
+    """The page, in Markdown; ``tables`` by the names in TEMPLATE."""
+    seeds = sorted({len(results.added(base, each.slug, base.weights[0])) for base in BASES for each in base.added})
+    base_seeds = sorted({len(results.of_base(base)) for base in BASES})
+    return TEMPLATE.format(
+        number=len(AUXILIARIES),
+        state=_state(results),
+        foretells=_answer("Does early alignment foretell the benefit?", _foretells(evidence.prediction)),
+        harms=_answer("Do conflicting auxiliaries harm, and from which weight?", _harms(results, evidence)),
+        weighs=_answer(
+            "Does an automatic weighting beat the best fixed weight?", " ".join(map(_weighs, evidence.weighting))
+        ),
+        updates=evidence.updates,
+        looks=LOOKS,
+        windows=WINDOWS,
+        swing=evidence.swing,
+        images=IMAGES,
+        episodes=EPISODES,
+        seeds=_span(seeds),
+        base_seeds=_span(base_seeds),
+        chance=math.comb(seeds[0] + base_seeds[0], seeds[0]),
+        least_drop=LEAST_DROP,
+        tried=", ".join(f"{weight:g}" for weight in BESIDE.weights),
+        **{f"name_{base.slug}": _capitalised(base.name) for base in BASES},
+        early=_percent("early"),
+        late=_percent("late"),
+        **tables,
+    )
+
+
+def _percent(phase: Phase) -> str:
+    begin, end = PHASES[phase]
+    return f"{100 * begin:g} to {100 * end:g}"
+
+
+def _answer(question: str, answer: str) -> str:
+    return textwrap.fill(f"**{question}** {answer}", WIDTH)
+
+
+def _span(numbers: Sequence[int]) -> str:
+    return " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
+
+
+def _base(slug: str) -> Base:
+    return next(base for base in BASES if base.slug == slug)
+
+
+def _foretells(found: Sequence[Correlation]) -> str:
+    verdicts = {
+        1: "yes, the better aligned gain more",
+        0: "it cannot be said, the interval holds 0",
+        -1: "the other way round, the worse aligned gain more",
+    }
+    parts = [f"{_base(each.base).name}: {verdicts[each.sign]}, rank correlation {each.text()}" for each in found]
+    if all(each.sign == 1 for each in found):
+        head = "Yes, on all three bases."
+    elif any(each.sign for each in found):
+        head = "Not on every base."
+    else:
+        head = "Not that these runs could tell."
+    return f"{head} {_capitalised('; '.join(parts))}."
+
+
+def _harms(results: Results, evidence: Evidence) -> str:
+    sentences = []
+    for base in LOSABLE:
+        opposed = [each.slug for each in base.added if _opposes(results, base, each.slug)]
+        first = {each.auxiliary: each for each in evidence.harm if each.base == base.slug}
+        told = [
+            f"{auxiliary(slug).name} from c_p {each.weight:g} ({100 * each.share:.0f} % of the gradient)"
+            for slug, each in first.items()
+        ]
+        sentences.append(
+            f"{_capitalised(base.name)}: {len(first)} of {len(base.added)} auxiliaries harm at some weight"
+            + (f": {', '.join(told)}." if told else ".")
+        )
+        if opposed:
+            both = [slug for slug in opposed if slug in first]
+            names = ", ".join(auxiliary(slug).name for slug in opposed)
+            sentences.append(
+                f"Of those whose early gradient opposes that of L_dyn ({names}) {len(both)} of {len(opposed)} harm, of the "
+                f"others {len(first) - len(both)} of {len(base.added) - len(opposed)}."
+            )
+        else:
+            sentences.append("None has an early gradient that clearly opposes that of L_dyn.")
+    return " ".join(sentences)
+
+
+def _opposes(results: Results, base: Base, slug: str) -> bool:
+    """The interval of its early cosine lies below 0."""
+    found = results.cosine(base, slug, "early")
+    return found.seeds > 2 and found.mean + found.half_width < 0
+
+
+def _weighs(found: Comparison) -> str:
+    verdict = {1: "Yes", 0: "It cannot be said", -1: "No"}[found.sign]
+    return (
+        f"{WEIGHTINGS[found.weighting]}: {verdict.lower()}; accuracy differs from the best fixed weight's by "
+        f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}) over {found.auxiliaries} auxiliaries, and is "
+        f"higher with {found.better} of them."
+    )
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _state(results: Results) -> str:
+    """Whether the page rests on the whole grid."""
+    grid = {(cell["name"], cell["seed"]) for cell in cells(SEEDS)}
+    done = grid & {(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}
+    if done == grid:
+        return f"The grid is complete: {len(grid)} runs."
+    return f"**The grid is not complete: {len(done)} of {len(grid)} runs.** What follows may still change."
