@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from jepa_rl.world_model.batch import Batch
-from jepa_rl.world_model.config import ModelConfig
+from jepa_rl.world_model.config import DynamicsConfig, ModelConfig
+from jepa_rl.world_model.encoder_config import MaskedConfig
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.objective import loss_terms
+from jepa_rl.world_model.task_config import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,17 +124,18 @@ def gradient_shares(norms: Mapping[str, float], weights: Mapping[str, float], co
         weights: c_i by name, such as ``loss_weights(config)``, or the learned ones.
         config: says which losses are kept from the encoder; their share is 0, and all are 0 where nothing trains it.
     """
-    gates = {"dynamics": config.dynamics, "masked": config.masked, **config.tasks}
-    reaching = {
-        name: weights[name] * norm * (gates[name].trains_encoder if name in gates else True) for name, norm in norms.items()
-    }
+    reaching = {name: weights[name] * norm * trains_encoder(name, config) for name, norm in norms.items()}
     total = sum(reaching.values())
     return {name: force / total if total else 0.0 for name, force in reaching.items()}
 
 
 def trains_encoder(name: str, config: ModelConfig) -> bool:
     """Whether the gradient of this term of the objective reaches the encoder; that of a regulariser always does."""
-    gates = {"dynamics": config.dynamics, "masked": config.masked, **config.tasks}
+    gates: dict[str, DynamicsConfig | MaskedConfig | TaskConfig] = {
+        "dynamics": config.dynamics,
+        "masked": config.masked,
+        **config.tasks,
+    }
     return gates[name].trains_encoder if name in gates else True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -89,9 +90,9 @@ def _with_seeds(axes: Axes, results: Results, base: Base, slug: str, colour: str
     axes.plot(base.weights, means, color=colour, marker=marker, markersize=4, linewidth=1.3, label=base.name)
 
 
-def _handles(panels: Iterable[Axes]) -> tuple[list[object], list[str]]:
+def _handles(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
     """What a legend of all panels shows, each once."""
-    seen: dict[str, object] = {}
+    seen: dict[str, Artist] = {}
     for panel in panels:
         marks, names = panel.get_legend_handles_labels()
         seen |= {name: mark for mark, name in zip(marks, names, strict=True) if name not in seen}
