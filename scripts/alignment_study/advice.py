@@ -69,9 +69,9 @@ def study_base(config: ModelConfig) -> Base | None:
     """The base of the study that the run is most like; None where its dynamics are of another kind."""
     if not config.dynamics.weight or config.dynamics.target != "same":
         return None
-    if config.dynamics.scale_free:
-        return FREE_ALONE
-    return BESIDE if config.reward.weight and config.reward.trains_encoder else PLAIN_ALONE
+    if not config.dynamics.scale_free:
+        return PLAIN_ALONE
+    return BESIDE if config.reward.weight and config.reward.trains_encoder else FREE_ALONE
 
 
 def limits(evidence: Evidence | None, base: Base | None, *, one_moment: bool) -> tuple[str, ...]:
@@ -110,7 +110,8 @@ def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, pro
     if progress > PHASES["early"][1]:
         return (
             f"The cosines are those after {100 * progress:.0f} % of training. The study speaks of the first "
-            f"{100 * PHASES['early'][1]:.0f} %; later, cosines fall as losses balance. Look at a checkpoint from there.",
+            f"{100 * PHASES['early'][1]:.0f} %; where training comes to rest the gradients of all losses cancel, whatever "
+            "the tasks are. Look at an earlier checkpoint.",
         )
     gained = {-found.sign: "less", found.sign: "more"}
     told = []

@@ -151,7 +151,9 @@ def pairs_table(results: Results) -> str:
     body = []
     for pair in PAIRS:
         both: list[Estimate] = [
-            estimate([run["phases"]["early"][slug]["cosine"] for run in results.of("plain", dict.fromkeys(pair, 1.0))])
+            estimate(
+                [run["phases"]["early"][slug]["cosine"] for run in results.of(PLAIN_ALONE.loss, dict.fromkeys(pair, 1.0))]
+            )
             for slug in pair
         ]
         body.append(

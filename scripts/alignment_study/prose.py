@@ -44,8 +44,8 @@ Each auxiliary is added to three bases:
   here is what it saves from the collapse. There is little to lose.
 - **alone, scale-free L_dyn**: divided by the variance of the latents, as in the `counting` preset. Dynamics alone
   need not collapse, so that an auxiliary can help and harm.
-- **beside the reward, plain L_dyn**: the reward with weight 1 keeps the representation, and there is something to
-  lose.
+- **beside the reward, scale-free L_dyn**: what the `counting` preset trains on. The reward, with weight 1, keeps the
+  representation, and there is something to lose.
 
 Two losses, because they differ in what their gradient is: shrinking all latents lowers the plain loss, so that in part
 its gradient opposes whatever tells observations apart. The scale-free one does not change when latents are scaled.
@@ -119,8 +119,8 @@ Neither is the reward; plain L_dyn, weight 1 each.
 
 ### Weights that are found
 
-Beside the reward, plain L_dyn. `uncertainty` (arXiv:1705.07115) learns the weights, `pcgrad` (arXiv:2001.06782) takes
-from each gradient what opposes another; both begin at weight 1. The fixed weight is the best of {tried}, chosen
+Beside the reward, scale-free L_dyn. `uncertainty` (arXiv:1705.07115) learns the weights, `pcgrad` (arXiv:2001.06782)
+takes from each gradient what opposes another; both begin at weight 1. The fixed weight is the best of {tried}, chosen
 after the fact on the same runs, which flatters it.
 
 {weighting}

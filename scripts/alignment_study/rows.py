@@ -53,11 +53,16 @@ class Base:
         return {**self.tasks, slug: weight}
 
 
-PLAIN_WEIGHTS = (0.01, 0.1, 1.0, 10.0)
-PLAIN_ALONE = Base(slug="plain", name="alone, plain L_dyn", loss="plain", tasks={}, weights=PLAIN_WEIGHTS)
-# The gradient of the scale-free loss is stronger: its weights begin higher.
+# The gradient of the scale-free loss is stronger, so that its weights are higher.
+PLAIN_ALONE = Base(slug="plain", name="alone, plain L_dyn", loss="plain", tasks={}, weights=(0.01, 0.1, 1.0, 10.0))
 FREE_ALONE = Base(slug="free", name="alone, scale-free L_dyn", loss="free", tasks={}, weights=(1.0, 10.0, 100.0))
-BESIDE = Base(slug="beside", name="beside the reward, plain L_dyn", loss="plain", tasks=WITH_REWARD, weights=PLAIN_WEIGHTS)
+BESIDE = Base(
+    slug="beside",
+    name="beside the reward, scale-free L_dyn",
+    loss="free",
+    tasks=WITH_REWARD,
+    weights=(0.1, 1.0, 10.0, 100.0),
+)
 BASES = (PLAIN_ALONE, FREE_ALONE, BESIDE)
 LOSABLE = (FREE_ALONE, BESIDE)  # where there is something that an auxiliary can harm
 # Neither of them the reward: a pair that shares its factor, one that does not, and one half of which says nothing.
@@ -65,14 +70,14 @@ PAIRS = (("dense", "parity"), ("count", "position"), ("count", "noise"))
 # Beside the reward, with weights that are found instead of given.
 AUTOMATIC: tuple[Weighting, ...] = ("uncertainty", "pcgrad")
 WEIGHTED = ("count", "position", "color", "network", "shuffled", "noise")
-# One answer of each kind: what dynamics and reward do alone, an auxiliary that tells the count, and two that do not.
-QUICK: tuple[Tasks, ...] = (
-    {},
-    WITH_REWARD,
-    {"count": 1.0},
-    {"noise": 1.0},
-    {**WITH_REWARD, "position": 1.0},
-    {**WITH_REWARD, "noise": 1.0},
+# What dynamics do alone and with the reward, an auxiliary that tells the count, and two that do not.
+QUICK: tuple[tuple[Loss, Tasks], ...] = (
+    ("plain", {}),
+    ("plain", {"count": 1.0}),
+    ("plain", {"noise": 1.0}),
+    ("free", WITH_REWARD),
+    ("free", {**WITH_REWARD, "position": 10.0}),
+    ("free", {**WITH_REWARD, "noise": 10.0}),
 )
 
 
@@ -124,7 +129,7 @@ def _agent(loss: Loss, tasks: Tasks, weighting: Weighting, watched: bool) -> Age
 
 def quick_cells() -> list[Cell]:
     """Six cells of the grid."""
-    return [cell("plain", tasks, 0) for tasks in QUICK]
+    return [cell(loss, tasks, 0) for loss, tasks in QUICK]
 
 
 def cells(seeds: int) -> list[Cell]:
@@ -140,9 +145,9 @@ def cells(seeds: int) -> list[Cell]:
         ]
         # The reward alone with weight 1 is a base of its own.
         grid += [cell(loss, tasks, seed) for loss, tasks in added if (loss, tasks) != (BESIDE.loss, BESIDE.tasks)]
-        grid += [cell("plain", {first: 1.0, second: 1.0}, seed) for first, second in PAIRS]
+        grid += [cell(PLAIN_ALONE.loss, dict.fromkeys(pair, 1.0), seed) for pair in PAIRS]
         grid += [
-            cell("plain", {**WITH_REWARD, slug: 1.0}, seed, weighting=weighting)
+            cell(BESIDE.loss, BESIDE.with_task(slug, 1.0), seed, weighting=weighting)
             for slug in WEIGHTED
             for weighting in AUTOMATIC
         ]

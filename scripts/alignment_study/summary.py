@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.alignment_study.rows import BESIDE, WITH_REWARD, Base, Loss, Phase, Tasks, cells
+from jepa_rl.scripts.alignment_study.rows import BESIDE, Base, Loss, Phase, Tasks, cells
 from jepa_rl.scripts.reporting.tables import Estimate, estimate
 from jepa_rl.world_model.config import Weighting
 
@@ -225,7 +225,7 @@ def best_fixed(results: Results, slug: str) -> tuple[float, Estimate]:
 
 def automatic(results: Results, slug: str, weighting: Weighting) -> list[Result]:
     """The runs of the reward and one more auxiliary, both from weight 1."""
-    return results.of(BESIDE.loss, {**WITH_REWARD, slug: 1.0}, weighting=weighting)
+    return results.of(BESIDE.loss, BESIDE.with_task(slug, 1.0), weighting=weighting)
 
 
 def comparison(results: Results, weighting: Weighting, slugs: Sequence[str]) -> Comparison:

@@ -190,7 +190,7 @@ def weights(results: Results) -> Figure:
         axes.set_xscale("log")
         axes.set_xlabel("weight $c_p$ of the reward", fontsize=10, color=INK)
         axes.set_ylabel(label, fontsize=10, color=INK)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.06 * max(each.mean for each in found if each.seeds))
         tidy(axes)
     return figure
 

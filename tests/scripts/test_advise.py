@@ -27,7 +27,8 @@ from jepa_rl.world_model.alignment import gradient_alignment
 
 FEW = ("--batches", "2", "--windows", "8", "--updates-between", "0")
 PLAIN = DynamicsConfig(target="same")
-NOISY = ModelConfig(dynamics=PLAIN, auxiliaries=(AuxiliaryConfig(target="noise"),))
+FREE = DynamicsConfig(target="same", scale_free=True)
+NOISY = ModelConfig(dynamics=FREE, auxiliaries=(AuxiliaryConfig(target="noise"),))
 
 
 def reading(name: str = "noise", **changes) -> Reading:
@@ -185,17 +186,16 @@ def test_late_cosines_suggest_nothing():
 
 
 def test_the_suggested_weight_gives_the_lightest_share_that_harmed():
-    beside = dataclasses.replace(NOISY, reward=RewardConfig(trains_encoder=True))
-    assert study_base(beside) is BESIDE
-    text = told([reading(share=0.8, weight=2.0)], beside)
+    assert study_base(NOISY) is BESIDE
+    text = told([reading(share=0.8, weight=2.0)])
     # 0.8 : 0.2 with weight 2 becomes 0.6 : 0.4 with 2 / 4 * 1.5.
     assert "harmed was noise's with 60 %" in text
     assert "try the weight 0.75 instead of 2" in text
-    assert "harmed" not in told([reading(share=0.5)], beside)
-    assert "harmed" not in told([reading("reward", share=0.9)], beside)
-    alone = dataclasses.replace(NOISY, reward=RewardConfig(trains_encoder=False))
-    assert study_base(alone) is PLAIN_ALONE
-    assert "harmed" not in told([reading(share=0.9)], alone)
+    assert "harmed" not in told([reading(share=0.5)])
+    assert "harmed" not in told([reading("reward", share=0.9)])
+    plain = dataclasses.replace(NOISY, dynamics=PLAIN)
+    assert study_base(plain) is PLAIN_ALONE
+    assert "harmed" not in told([reading(share=0.9)], plain)
 
 
 def test_a_weighting_is_suggested_only_where_it_won():
@@ -225,8 +225,8 @@ def test_dynamics_that_the_study_did_not_try_get_no_suggestion():
     assert study_base(ema) is None
     assert "did not try L_dyn with this target" in told([reading()], ema)
     assert "opposes" not in told([reading()], ema)
-    free = dataclasses.replace(NOISY, dynamics=DynamicsConfig(target="same", scale_free=True))
-    assert study_base(free) is FREE_ALONE
+    alone = dataclasses.replace(NOISY, reward=RewardConfig(trains_encoder=False))
+    assert study_base(alone) is FREE_ALONE
 
 
 def test_the_limits_name_the_swing_and_the_nearest_setting():
