@@ -119,7 +119,9 @@ def test_rows_differ_from_the_first_in_what_they_say(chosen):
         assert less.reward == dataclasses.replace(joint.model.reward, label_fraction=fraction)
     for slug in (*REWARD_FREE, "reconstruction"):
         free = config_of(slug, chosen)
-        assert dataclasses.replace(free, model=joint.model) == joint
+        training = dataclasses.replace(free.training, batch_size=joint.training.batch_size)
+        assert dataclasses.replace(free, model=joint.model, training=training) == joint
+        assert (free.training == joint.training) == (slug != "reconstruction")
         assert not free.model.reward.trains_encoder
         assert free.model.reward.label_fraction == 1
     alone = config_of("dynamics", chosen).model
