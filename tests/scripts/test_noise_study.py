@@ -345,9 +345,9 @@ def test_statements_follow_the_results():
     assert "- EMA, by the JEPA: at 2 of 2 levels" in agreed
     told = findings.verdict(results, bit)
     assert "The linear theory's JEPA never learns the bit." in told
-    assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.50, EMA 0.90)" in told
-    assert "- kept with all rewards: shown (reward 100 % 0.99)" in told
-    assert "- kept with 2 % of them: denied (reward 2 % 0.70)" in told
+    assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.500, EMA 0.900)" in told
+    assert "- kept with all rewards: shown (reward 100 % 0.990)" in told
+    assert "- kept with 2 % of them: denied (reward 2 % 0.700)" in told
 
 
 def test_quick_results_are_shown_only_where_there_are_no_others(tmp_path):
