@@ -75,14 +75,15 @@ def theory(results: Results, task: Task) -> Figure:
     above.set_ylabel("← signal first     distractor first →", fontsize=9, color=INK)
     above.set_title("linear theory: how many times sooner", fontsize=10, color=INK, loc="left")
     for shift, slug, colour, marker in zip((-0.24, -0.08, 0.08, 0.24), FOLLOWED, COLOURS, "oD^s", strict=False):
-        for seen, (at, level) in enumerate(zip(place, levels, strict=True)):
-            values = results.estimate(shares_ratio, task, level, row(slug)).values
-            label = row(slug).name if seen == 0 else "_again"
-            below.scatter([at + shift] * len(values), values, s=26, color=colour, marker=marker, linewidths=0, label=label)
+        found = [results.estimate(shares_ratio, task, level, row(slug)).values for level in levels]
+        points = [(at + shift, value) for at, values in zip(place, found, strict=True) for value in values]
+        if points:
+            below.scatter(*zip(*points, strict=True), s=26, color=colour, marker=marker, linewidths=0, label=row(slug).name)
     below.axhline(0.5, color=GREY, linewidth=0.8)
     below.set_ylim(-0.05, 1.05)
     below.set_ylabel("distractor's part", fontsize=9, color=INK)
     below.set_title("measured: of what signal and distractor explain of the latents", fontsize=10, color=INK, loc="left")
+    below.set_xlim(-0.5, len(levels) - 0.5)
     below.set_xticks(place, [textwrap.fill(level.name, 14) for level in levels])
     for axes in (above, below):
         tidy(axes)
@@ -139,7 +140,7 @@ def bits(results: Results, task: Task) -> Figure:
             elif reference is not None:
                 axes.axvline(reference["success"], color=colour, linestyle="--", linewidth=0.9)
         axes.set_yticks(range(len(rows)), [each.name for each in rows] if column == 0 else [])
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0.35 if column == 0 else -0.03, 1.03)
         axes.set_xlabel(title, fontsize=10, color=INK)
         tidy(axes)

@@ -176,4 +176,4 @@ def _claim(
         if not count
         else f"denied in {len(scores) - count} of {len(scores)} rows"
     )
-    return filled(f"- {name}: {told} ({', '.join(f'{who} {score:.2f}' for who, score in scores.items())})", "  ")
+    return filled(f"- {name}: {told} ({', '.join(f'{who} {score:.3f}' for who, score in scores.items())})", "  ")

@@ -103,7 +103,7 @@ def _times(results: Results, task: Task, level: Level, objective: str) -> str:
 def table_of(results: Results) -> str:
     """The main figures, for a terminal."""
     header = (
-        f"{'task':<14} {'level':<26} {'row':<22} {'seeds':>5} {'signal':>7} {'distr.':>7} {'share s':>8} {'share d':>8}"
+        f"{'task':<17} {'level':<23} {'row':<22} {'seeds':>5} {'signal':>7} {'distr.':>7} {'share s':>8} {'share d':>8}"
     )
     lines = [f"{header} {'success':>8}"]
     for task in results.tasks():
@@ -124,4 +124,4 @@ def _line(results: Results, task: Task, level: Level, row: Row) -> str:
     seeds = len(results.of(task, level, row))
     widths = (7, 7, 8, 8, 8)
     cells = " ".join(f"{figure:>{width}}" for figure, width in zip(figures, widths, strict=True))
-    return f"{task.name:<14} {level.name:<26} {row.name:<22} {seeds:>5} {cells}"
+    return f"{task.name:<17} {level.name:<23} {row.name:<22} {seeds:>5} {cells}"

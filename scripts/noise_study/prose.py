@@ -109,7 +109,7 @@ def _about(chosen: Task, link: Link) -> str:
 def _state(results: Results) -> str:
     """What the page rests on."""
     if results.quick:
-        runs = f"{len(results.runs)} runs of `--quick`, one seed, {QUICK_SHARE:g} of the time"
+        runs = f"{len(results.runs)} runs of `--quick`, one seed, {100 * QUICK_SHARE:g} % of the steps"
         return f"**These are {runs}.** They show the way, not a result."
     seeds = max(run["cell"]["seed"] for run in results.runs) + 1
     grid = {(each["name"], each["seed"]) for each in cells(max(seeds, SEEDS))}

@@ -70,7 +70,7 @@ _COUNTING = (
     *("--model.encoder.contrast", "none", "--model.latent-dim", "128"),
     *("--model.encoder.convolutions", *("32", "4", "4", "0"), *("32", "3", "2", "1"), *("32", "3", "1", "1")),
     *("--model.dynamics.weight", "1", "--model.value.weight", "0", "--model.termination.weight", "0"),
-    *("--training.updates-per-step", "0.12", "--planner.horizon", "6"),
+    *("--training.updates-per-step", "0.11", "--planner.horizon", "6"),
 )
 _MINIGRID = (
     *("--exploration.kind", "random", "--n-envs", "8"),
@@ -203,8 +203,12 @@ ROWS = (
     Row(
         slug="reconstruction",
         name="reconstruction",
-        about="the encoder learns from reconstructing the observation alone; dynamics and reward read its latents",
-        options=(*DETACHED, "--model.dynamics.no-trains-encoder", "--model.auxiliaries", "reconstruction"),
+        about="the encoder learns from reconstructing the observation alone; dynamics and reward read its latents; half "
+        "the batch, because the decoder takes most of the time",
+        options=(
+            *(*DETACHED, "--model.dynamics.no-trains-encoder", "--model.auxiliaries", "reconstruction"),
+            *("--training.batch-size", "16"),
+        ),
     ),
 )
 REWARD_ROWS = ("reward", "reward-10", "reward-2")

@@ -119,7 +119,9 @@ def test_rows_differ_from_the_first_in_what_they_say(chosen):
         assert less.reward == dataclasses.replace(joint.model.reward, label_fraction=fraction)
     for slug in (*REWARD_FREE, "reconstruction"):
         free = config_of(slug, chosen)
-        assert dataclasses.replace(free, model=joint.model) == joint
+        training = dataclasses.replace(free.training, batch_size=joint.training.batch_size)
+        assert dataclasses.replace(free, model=joint.model, training=training) == joint
+        assert (free.training == joint.training) == (slug != "reconstruction")
         assert not free.model.reward.trains_encoder
         assert free.model.reward.label_fraction == 1
     alone = config_of("dynamics", chosen).model
@@ -343,9 +345,9 @@ def test_statements_follow_the_results():
     assert "- EMA, by the JEPA: at 2 of 2 levels" in agreed
     told = findings.verdict(results, bit)
     assert "The linear theory's JEPA never learns the bit." in told
-    assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.50, EMA 0.90)" in told
-    assert "- kept with all rewards: shown (reward 100 % 0.99)" in told
-    assert "- kept with 2 % of them: denied (reward 2 % 0.70)" in told
+    assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.500, EMA 0.900)" in told
+    assert "- kept with all rewards: shown (reward 100 % 0.990)" in told
+    assert "- kept with 2 % of them: denied (reward 2 % 0.700)" in told
 
 
 def test_quick_results_are_shown_only_where_there_are_no_others(tmp_path):
