@@ -158,7 +158,7 @@ class Collector:
         try:
             explore, held = self._choose_exploring(timestep)
             plan, decision = self._choose_planned(~explore)
-            action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, plan[:, 0])
+            action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, self._noisy(plan[:, 0]))
             env_action = self._actions.to_env(action)
             following, reward, done, infos = step_all(self.venv, env_action)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)
@@ -223,6 +223,14 @@ class Collector:
         if self.held_steps % self._exploration.repeat == 0:
             held = self._actions.random(n_envs, rng)
         return explore, held
+
+    def _noisy(self, action: np.ndarray) -> np.ndarray:
+        """Planned actions [n, ...] with exploration noise, where they are those of a Box."""
+        noise = self._exploration.noise
+        if not noise or self._actions.counts:
+            return action
+        drawn = self._streams.exploration.normal(scale=noise, size=action.shape)
+        return np.clip(action + drawn, -1, 1).astype(action.dtype)
 
     def _choose_planned(self, planned: np.ndarray) -> tuple[np.ndarray, Decision | None]:
         """Plans [n, H, ...], renewed where ``planned``, and how."""

@@ -259,7 +259,10 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
         highest = np.asarray(space.high).reshape(-1, space.shape[2]).max(0)
         return ObservationSpec(kind="grid", shape=space.shape, dtype=dtype, counts=tuple(int(each) + 1 for each in highest))
     reach = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64))).flatten()
-    return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=tuple(np.flatnonzero(reach > WIDE).tolist()))
+    wide = tuple(np.flatnonzero(reach > WIDE).tolist())
+    low, high = (bound.astype(np.float64).flatten().tolist() for bound in (space.low, space.high))
+    bounds = tuple(zip(low, high, strict=True))
+    return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=wide, bounds=bounds)
 
 
 def _looks_like_an_image(space: spaces.Box) -> bool:

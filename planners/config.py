@@ -28,6 +28,10 @@ class PlannerConfig:
     iterations: int = 4
     """cem, mppi: rounds of drawing and scoring; the distribution is refitted between them."""
 
+    proposals: int = 0
+    """cem, mppi, random_shooting: further sequences, which the model's policy draws as it goes along; with those of Box
+    actions the model needs a policy, with finite ones a value."""
+
     elites: int = 32
     """Sequences that count as good: cem refits to them, and a plan that is not deterministic is drawn among them."""
 
@@ -58,6 +62,10 @@ class PlannerConfig:
                 raise TypeError(f"{name} must be an int, got {value!r}")
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not isinstance(self.proposals, int) or isinstance(self.proposals, bool):
+            raise TypeError(f"proposals must be an int, got {self.proposals!r}")
+        if self.proposals < 0:
+            raise ValueError(f"proposals must be at least 0, got {self.proposals}")
         if self.elites > self.samples:
             raise ValueError(f"elites must be at most samples={self.samples}, got {self.elites}")
         for name in ("elite_carry_fraction", "momentum", "warm_probability"):

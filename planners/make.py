@@ -28,6 +28,7 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
             horizon=config.horizon,
             discount=discount,
             samples=config.samples,
+            proposals=config.proposals,
             elites=config.elites,
             temperature=config.temperature,
         )
@@ -37,6 +38,7 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
         horizon=config.horizon,
         discount=discount,
         samples=config.samples,
+        proposals=config.proposals,
         iterations=config.iterations,
         elites=config.elites,
         carried=max(1, round(config.elite_carry_fraction * config.elites)),

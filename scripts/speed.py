@@ -66,6 +66,8 @@ def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
             total = total + head(encoded, taken).mean() + head(continued, taken).mean()
     if "value" in model.heads:
         total = total + model.action_value_logits(encoded[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)).mean()
+    if model.policy is not None:
+        total = total + model.policy.sample(encoded.flatten(0, 1), torch.Generator().manual_seed(0))[1].mean()
     if "masked" in model.heads:
         patches = model.encode_patches(batch.observation.flatten(0, 1))
         nothing_hidden = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)

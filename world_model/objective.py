@@ -15,10 +15,11 @@ from torch.nn import functional
 from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
-from jepa_rl.world_model.heads import expectation, negative_log_likelihood
+from jepa_rl.world_model.heads import negative_log_likelihood
 from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
 from jepa_rl.world_model.masked import block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.model import WorldModel
+from jepa_rl.world_model.policy import policy_loss
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
 
 SCALE_FLOOR = 1e-4  # keeps the scale-free L_dyn finite when every latent is the same
@@ -30,6 +31,7 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
         "dynamics": config.dynamics.weight,
         "masked": config.masked.weight,
         **{name: task.weight for name, task in config.tasks.items()},
+        "policy": config.policy.weight,
         "variance": config.regularizer.variance,
         "covariance": config.regularizer.covariance,
         "sigreg": config.regularizer.sigreg,
@@ -46,7 +48,9 @@ def loss_terms(
     discount: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Every term of the objective, unweighted scalars; the keys are those of ``loss_weights(config)``.
+    """Every term of the objective, unweighted scalars.
+
+    The keys are those of ``loss_weights(config)``, but for "policy" where actions are finite and the model has none.
 
     ``ema`` is the slow copy of the model, needed when ``config.needs_ema``. Raises FloatingPointError, naming the term,
     when one is not finite.
@@ -81,6 +85,10 @@ def loss_terms(
             views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
         loss = _task_loss(name, model, ema, detached, batch, config, discount, generator)
         terms[name] = torch.stack([loss(view) for view in views]).mean()
+
+    if model.policy is not None:
+        imagined_from = torch.cat([detached[:, :1], imagined.detach()], dim=1)
+        terms["policy"] = _policy_loss(model, imagined_from, batch, config, generator)
 
     terms |= _regularizer_terms(encoded[batch.valid], config, generator)
     for name, term in terms.items():
@@ -133,7 +141,7 @@ def _task_loss(
     if name == "reward":
         return lambda view: _reward_loss(model, view, batch, config)
     if name == "value":
-        target = _value_target(ema, encoded, batch, config, discount)
+        target = _value_target(ema, encoded, batch, config, discount, generator)
         return lambda view: _value_loss(model, view, batch, config, target)
     if name == "termination":
         return lambda view: _termination_loss(model, view, batch)
@@ -159,21 +167,40 @@ def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCon
 
 def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, target: Tensor) -> Tensor:
     logits = model.action_value_logits(view[:, :-1].flatten(0, 1), batch.action.flatten(0, 1))
-    loss = negative_log_likelihood(logits, target.flatten(), config.value.likelihood)
+    aim = target.flatten().expand(len(logits), -1)
+    loss = negative_log_likelihood(logits, aim, config.value.likelihood).mean(0)
     return masked_mean(loss, batch.alive.flatten())
 
 
+def _policy_loss(
+    model: WorldModel, latent: Tensor, batch: Batch, config: ModelConfig, generator: torch.Generator
+) -> Tensor:
+    """Of the imagined latents [B, T + 1, D], which carry no gradient; Q's weights receive none."""
+    assert model.policy is not None
+    at = latent.flatten(0, 1)
+    action, log_probability = model.policy.sample(at, generator)
+    value = model.action_values(at, action, frozen=True).mean(0)
+    return policy_loss(value, log_probability, batch.valid.flatten(), config.policy.entropy)
+
+
 @torch.no_grad()
-def _value_target(ema: WorldModel | None, latent: Tensor, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
+def _value_target(
+    ema: WorldModel | None,
+    latent: Tensor,
+    batch: Batch,
+    config: ModelConfig,
+    discount: float,
+    generator: torch.Generator,
+) -> Tensor:
     """Returns [B, T]; the slow head values the latents [B, T + 1, D] of the observations, as in arXiv:2310.16828."""
     assert ema is not None
-    bootstrap = ema.value(latent[:, 1:].flatten(0, 1)).unflatten(0, batch.alive.shape)
+    bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)
     if config.value.gap:
         at, action = latent[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)
-        taken = expectation(ema.action_value_logits(at, action), config.value.likelihood)
+        taken = ema.action_values(at, action).mean(0)
         target = target - config.value.gap * (ema.value(at) - taken).unflatten(0, batch.alive.shape)
     lowest = {"bernoulli": 0.0, "signed_bernoulli": -1.0}.get(config.value.likelihood)
     return target if lowest is None else target.clamp(lowest, 1)

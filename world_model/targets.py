@@ -20,7 +20,8 @@ FUNCTION_TARGETS = ("random_linear", "random_network", "next_features")
 BATCH_TARGETS = (*NUMBER_TARGETS, *FUNCTION_TARGETS, "inverse", "reconstruction")
 INFO = "info:"
 # The other terms of the objective; and what a torch module, which holds the heads by name, has of its own.
-_TAKEN = {"dynamics", "reward", "value", "termination", "variance", "covariance", "sigreg", "total", *dir(nn.ModuleDict())}
+_TERMS = ("dynamics", "reward", "value", "policy", "termination", "variance", "covariance", "sigreg", "total")
+_TAKEN = {*_TERMS, *dir(nn.ModuleDict())}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
