@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,13 @@ COLUMNS = 4
 
 
 def curves(results: Results, column: str, label: str) -> Figure:
-    """A success rate against environment steps, one panel per task; the legend takes the panel after the last."""
-    tasks = results.tasks
+    """A success rate against environment steps, one panel per task."""
+    names = [NAMES[name] for name in results.algorithms]
+    return panels(results.tasks, names, label, lambda axes, task: _panel(axes, results, task, column))
+
+
+def panels(tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callable[[Axes, Any], None]) -> Figure:
+    """One panel per task, whose lines ``draw`` labels with ``names``; the legend takes the panel after the last."""
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
     figure = blank((max(2.5 * columns + 0.6, 4.6), 2.2 * rows + 0.4), dpi=110)
@@ -30,13 +35,12 @@ def curves(results: Results, column: str, label: str) -> Figure:
         if number >= len(tasks):
             axes.axis("off")
             continue
-        _panel(axes, results, tasks[number], column)
+        draw(axes, tasks[number])
         if number % columns == 0:
             axes.set_ylabel(label, fontsize=9, color=INK)
         if number + columns >= len(tasks):
             axes.set_xlabel("environment steps", fontsize=9, color=INK)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
-    names = [NAMES[name] for name in results.algorithms]
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(names)}
     if len(tasks) < grid.size:
         place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
