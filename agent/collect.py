@@ -10,10 +10,9 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from jepa_rl.agent.config import ExplorationConfig, Rewards
 from jepa_rl.agent.env_faults import step_all
+from jepa_rl.agent.exploration import Explorer, noisy
 from jepa_rl.agent.labels import Labeller
-from jepa_rl.agent.novelty import NoveltyTable
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
@@ -30,9 +29,6 @@ class Decision:
 
     plan: Plan  # of m rows
     kept: np.ndarray  # bool, of those with a previous plan: whether the action is the one that it had for this step
-
-
-FOLLOWED_RATE = 0.1  # weight of one more episode in the recent share of successes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,35 +57,27 @@ class Collector:
         labeller: Labeller,
         observations: ObservationAdapter,
         actions: ActionAdapter,
-        exploration: ExplorationConfig,
+        explorer: Explorer,
         streams: RandomStreams,
         decide: Decide,
         horizon: int,
-        rewards: Rewards = "plain",
-        novelty: NoveltyTable | None = None,
+        noise: float = 0.0,
     ) -> None:
         self.connect(venv)
         self.replay = replay
         self._labeller = labeller
         self._observations = observations
         self._actions = actions
-        self._exploration = exploration
+        self.explorer = explorer
         self._streams = streams
         self._decide = decide
-        self._rewards = rewards
-        self.novelty = novelty  # sought where it is given
+        self._noise = noise  # standard deviation on planned actions, which must be those of a Box
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
         self.warm = np.zeros(n_envs, bool)
-        self.held_action = np.zeros((n_envs, *actions.shape), actions.dtype)
-        self.held_steps = 0
         self.episode = np.full(n_envs, -1, np.int64)  # number of the open episode, counted from the environment's seeding
         self.open_actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
-        self.seeking = np.zeros(n_envs, bool)  # whether the open episode seeks novelty
-        self.paid = np.zeros(n_envs, bool)  # whether the open episode had a positive reward
-        self.rewarded = False  # whether any had
-        self.followed = 0.0  # recent share of episodes with a positive reward among those that followed the planner
 
     def connect(self, venv: VecEnv) -> None:
         """Act in these environments from now on."""
@@ -149,16 +137,16 @@ class Collector:
         self.warm[:] = False
         self.episode += 1
         self.open_actions = [[] for _ in self.open_actions]
-        self.paid[:] = False
-        self._choose_episodes(np.ones(self.venv.num_envs, bool), 0)
+        self.explorer.begin(self._streams.exploration)
 
     def step(self, timestep: int) -> VectorStep:
         """Act once in every environment, after ``timestep`` environment steps in total."""
         streams = self._streams.state()
         try:
-            explore, held = self._choose_exploring(timestep)
-            plan, decision = self._choose_planned(~explore)
-            action = np.where(explore.reshape(-1, *[1] * (held.ndim - 1)), held, self._noisy(plan[:, 0]))
+            explores, chosen = self.explorer.choose(self.observation, timestep, self._streams.exploration)
+            plan, decision = self._choose_planned(~explores)
+            wanted = noisy(plan[:, 0], self._noise, self._streams.exploration)
+            action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, wanted)
             env_action = self._actions.to_env(action)
             following, reward, done, infos = step_all(self.venv, env_action)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)
@@ -168,69 +156,15 @@ class Collector:
             self._streams.load_state(*streams)
             raise
         before, self.observation = self.observation, packed
-        self.plan, self.warm = plan, ~explore & ~done
-        self.held_action, self.held_steps = held, self.held_steps + 1
+        self.plan, self.warm = plan, ~explores & ~done
         for env, taken in enumerate(env_action):
             if done[env]:
                 self.open_actions[env].clear()
             else:
                 self.open_actions[env].append(taken)
         self.episode += done
-        if self.novelty is not None:
-            self.novelty.add(before, action)
-        self._note_payment(reward, done)
-        self._choose_episodes(done, timestep)
+        self.explorer.note(before, chosen, action, reward, done, self._streams.exploration)
         return result
-
-    def explored_share(self, timestep: int) -> float:
-        """The share of random actions, or of novelty-seeking episodes, after ``timestep`` environment steps."""
-        exploration = self._exploration
-        if self.novelty is None:
-            return exploration.epsilon(timestep)
-        if not self.rewarded:
-            return 1.0
-        return max(exploration.epsilon_end, exploration.epsilon_start * (1 - self.followed))
-
-    def _note_payment(self, reward: np.ndarray, done: np.ndarray) -> None:
-        self.paid |= reward > 0
-        self.rewarded |= bool(self.paid.any())
-        for paid in self.paid[done & ~self.seeking]:
-            self.followed += FOLLOWED_RATE * (paid - self.followed)
-        self.paid &= ~done
-
-    def _choose_episodes(self, begun: np.ndarray, timestep: int) -> None:
-        """Decide whether the episodes that have ``begun`` seek novelty."""
-        if self.novelty is not None:
-            drawn = self._streams.exploration.random(len(begun)) < self.explored_share(timestep)
-            self.seeking = np.where(begun, drawn, self.seeking)
-
-    def _choose_exploring(self, timestep: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which environments explore, bool[n], and their actions [n, ...]."""
-        if self.novelty is None:
-            return self._choose_random(timestep)
-        action = self.held_action.copy()
-        if self.seeking.any():
-            worth = self.novelty.value(self.observation[self.seeking])
-            # Ties are the rule among actions that were never tried.
-            action[self.seeking] = (worth + 1e-6 * self._streams.exploration.random(worth.shape)).argmax(1)
-        return self.seeking, action
-
-    def _choose_random(self, timestep: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which environments act at random, bool[n], and with which actions [n, ...]."""
-        rng, n_envs = self._streams.exploration, self.venv.num_envs
-        explore = rng.random(n_envs) < self._exploration.epsilon(timestep)
-        held = self.held_action
-        if self.held_steps % self._exploration.repeat == 0:
-            held = self._actions.random(n_envs, rng)
-        return explore, held
-
-    def _noisy(self, action: np.ndarray) -> np.ndarray:
-        """Planned actions [n, ...] with exploration noise, where they are those of a Box."""
-        noise = self._exploration.noise
-        if not noise or self._actions.counts:
-            return action
-        drawn = self._streams.exploration.normal(scale=noise, size=action.shape)
-        return np.clip(action + drawn, -1, 1).astype(action.dtype)
 
     def _choose_planned(self, planned: np.ndarray) -> tuple[np.ndarray, Decision | None]:
         """Plans [n, H, ...], renewed where ``planned``, and how."""
@@ -258,7 +192,7 @@ class Collector:
         begun = self._labeller(observation[ended], [reset_infos[env] for env in ended])
         self.replay.add(
             action=action,
-            reward=np.sign(result.reward) if self._rewards == "sign" else result.reward,
+            reward=result.reward,
             terminated=result.done & ~truncated,
             truncated=truncated,
             next_observation=successor,

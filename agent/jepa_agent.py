@@ -18,9 +18,10 @@ from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
+from jepa_rl.agent.exploration import RandomActions
 from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.learner import Learner
-from jepa_rl.agent.novelty import NoveltyTable
+from jepa_rl.agent.novelty import NoveltySeeking
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
@@ -112,34 +113,24 @@ class JEPAAgent(Algorithm):
             action_shape=self.action_adapter.shape,
             action_dtype=self.action_adapter.dtype,
             prioritised_fraction=self.config.replay.prioritised_fraction,
+            rewards=self.config.replay.rewards,
             discount=self.config.discount,
             target_sizes=labeller.sizes,
             partial=labeller.partial,
         )
+        explorer = NoveltySeeking if self.config.exploration.kind == "novelty" else RandomActions
         self.collector = Collector(
             venv=env,
             replay=self.replay,
             labeller=labeller,
             observations=self.observation_adapter,
             actions=self.action_adapter,
-            exploration=self.config.exploration,
+            explorer=explorer(self.config.exploration, self.action_adapter, env.num_envs),
             streams=self.streams,
             decide=self._decide,
             horizon=self.config.planner.horizon,
-            rewards=self.config.replay.rewards,
-            novelty=self._novelty_table(),
+            noise=0.0 if self.action_adapter.counts else self.config.exploration.noise,
         )
-
-    def _novelty_table(self) -> NoveltyTable | None:
-        exploration = self.config.exploration
-        if exploration.kind != "novelty":
-            return None
-        if len(self.action_adapter.counts) != 1:
-            raise ValueError(
-                f"exploration.kind 'novelty' counts which actions were taken: it needs a Discrete action space, got "
-                f"{self.action_space}; choose 'planner' or 'random'"
-            )
-        return NoveltyTable(self.action_adapter.counts[0], exploration.novelty_discount)
 
     def set_planner(self, config: PlannerConfig) -> None:
         """Plan with other settings from now on."""
@@ -222,8 +213,7 @@ class JEPAAgent(Algorithm):
         training = self.config.training
         for _ in range(updates):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
-            if self.collector.novelty is not None:
-                self.collector.novelty.learn(batch)
+            self.collector.explorer.learn(batch)
             figures = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
             self._n_updates += 1
             self.training_log.updates.add(figures)

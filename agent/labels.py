@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.world_model import AuxiliaryConfig, ModelConfig
-from jepa_rl.world_model.targets import environment_target
+from jepa_rl.world_model.targets import BOUNDS, environment_target
 
 Array = npt.NDArray[Any]
 
@@ -95,13 +95,14 @@ def _read(task: AuxiliaryConfig, observation: Any, info: Mapping[str, Any]) -> A
             f"the auxiliary task {task.target!r} failed on an info with the entries {sorted(map(str, info))}: {error!r}"
         ) from error
     expected = "a finite number" if task.numbers == 1 else f"{task.numbers} finite numbers"
-    if task.number_likelihood == "bernoulli":
-        expected += " in [0, 1]"
+    low, high = BOUNDS.get(task.number_likelihood, (-np.inf, np.inf))
+    if task.number_likelihood in BOUNDS:
+        expected += f" in [{low:g}, {high:g}]"
     try:
         numbers = np.asarray(given, np.float32)
     except (TypeError, ValueError):
         numbers = np.full(1, np.nan, np.float32)
     fits = numbers.shape in ({(), (1,)} if task.numbers == 1 else {(task.numbers,)}) and np.isfinite(numbers).all()
-    if not fits or (task.number_likelihood == "bernoulli" and not ((numbers >= 0) & (numbers <= 1)).all()):
+    if not fits or not ((numbers >= low) & (numbers <= high)).all():
         raise ValueError(f"the auxiliary task {task.target!r} must give {expected} for every observation, got {given!r}")
     return numbers.reshape(task.numbers)

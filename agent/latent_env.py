@@ -21,12 +21,14 @@ def latent_space(agent: JEPAAgent) -> spaces.Box:
 
 
 class LatentEnv(VecEnv):
-    """Imagined episodes: observations are latents, transitions and rewards (environment units) the world model's.
+    """Imagined episodes: observations are latents, transitions and rewards the world model's.
 
     Episodes start at observations drawn from the agent's replay as its training draws them. A step terminates the episode
     with one minus the model's continuation probability: sampling keeps the expected return what the model says it is,
     where a threshold would make every probability above it a certainty. An episode that reaches the horizon is truncated,
     not terminated.
+
+    Rewards are in environment units, or signs of rewards where the agent's ``replay.rewards`` is "sign".
 
     The model and the replay are the agent's own, as they are at each step. Latents of another encoder mean nothing, so
     reset after the agent has trained further; Stable-Baselines3's ``learn`` does unless told otherwise.

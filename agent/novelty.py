@@ -1,4 +1,4 @@
-"""What is worth exploring: exact counts of what was tried where, and the value of getting to what was not."""
+"""Exploring by novelty: exact counts of what was tried where, the value of getting to what was not, and when to seek it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jepa_rl.agent.config import ExplorationConfig
+from jepa_rl.agent.exploration import Explorer
+from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.world_model import Batch
 
 Array = npt.NDArray[Any]
 DIGEST_BYTES = 16  # of an observation; two of 10^9 observations share theirs with probability 10^-21
 STEP_SIZE = 0.5  # of the table's updates
 FIRST_ROOM = 1024  # observations; more is taken as it fills
+FOLLOWED_RATE = 0.1  # weight of one more episode in the recent share of successes
 
 
 class NoveltyTable:
@@ -94,6 +98,67 @@ class NoveltyTable:
     def _rows(self, observation: Array) -> Array:
         """The rows of the observations [N, ...], -1 where no action was taken yet."""
         return np.array([self._row.get(key, -1) for key in _digests(observation)], np.int64)
+
+
+class NoveltySeeking(Explorer):
+    """Whole episodes that act on a NoveltyTable: all until one was paid, then fewer as the planner's own are paid."""
+
+    def __init__(self, config: ExplorationConfig, actions: ActionAdapter, n_envs: int) -> None:
+        if len(actions.counts) != 1:
+            raise ValueError(
+                f"exploration.kind 'novelty' counts which actions were taken: it needs a Discrete action space, got "
+                f"{actions.space}; choose 'planner' or 'random'"
+            )
+        self._config = config
+        self.table = NoveltyTable(actions.counts[0], config.novelty_discount)
+        self.seeking = np.zeros(n_envs, bool)  # whether each environment's open episode seeks novelty
+        self._paid = np.zeros(n_envs, bool)  # whether it had a positive reward
+        self.rewarded = False  # whether any episode had
+        self.followed = 0.0  # recent share of episodes with a positive reward among those that followed the planner
+
+    def share(self, timestep: int = 0) -> float:
+        if not self.rewarded:
+            return 1.0
+        return max(self._config.epsilon_end, self._config.epsilon_start * (1 - self.followed))
+
+    def choose(self, observation: Array, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        action = np.zeros(len(observation), np.int64)
+        if self.seeking.any():
+            worth = self.table.value(observation[self.seeking])
+            # Ties are the rule among actions that were never tried.
+            action[self.seeking] = (worth + 1e-6 * rng.random(worth.shape)).argmax(1)
+        return self.seeking, action
+
+    def begin(self, rng: np.random.Generator) -> None:
+        self._paid[:] = False
+        self._choose_episodes(np.ones_like(self.seeking), rng)
+
+    def note(
+        self, observation: Array, chosen: Array, action: Array, reward: Array, done: Array, rng: np.random.Generator
+    ) -> None:
+        self.table.add(observation, action)
+        self._paid |= reward > 0
+        self.rewarded |= bool(self._paid.any())
+        for paid in self._paid[done & ~self.seeking]:
+            self.followed += FOLLOWED_RATE * (paid - self.followed)
+        self._paid &= ~done
+        self._choose_episodes(done, rng)
+
+    def learn(self, batch: Batch) -> None:
+        self.table.learn(batch)
+
+    def state(self) -> dict[str, Array]:
+        episodes = {"seeking": self.seeking, "paid": self._paid}
+        return episodes | {"rewarded": np.array(self.rewarded), "followed": np.array(self.followed)} | self.table.state()
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        self.table.load_state(state)
+        self.seeking[:], self._paid[:] = state["seeking"], state["paid"]
+        self.rewarded, self.followed = bool(state["rewarded"]), float(state["followed"])
+
+    def _choose_episodes(self, begun: Array, rng: np.random.Generator) -> None:
+        """Decide whether the episodes that have ``begun`` seek novelty."""
+        self.seeking = np.where(begun, rng.random(len(begun)) < self.share(), self.seeking)
 
 
 def _digests(observation: Array) -> list[bytes]:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jepa_rl.agent.config import Rewards
 from jepa_rl.agent.labels import Labels
+from jepa_rl.agent.row_layout import RowLayout
 from jepa_rl.agent.row_queue import RowQueue
 from jepa_rl.world_model.batch import Batch
 
@@ -34,6 +36,7 @@ class SequenceReplay:
         action_shape, action_dtype: of one action, as in ``Batch``.
         prioritised_fraction: share of each batch, in expectation where it is no whole number, whose windows contain a
             rewarded (non-zero) transition; the rest is uniform, and all of it while nothing rewarded is stored.
+        rewards: "sign" keeps the sign of each reward, and so of the labels that are rewards.
         discount: per step, of the ``outcome`` of transitions.
         target_sizes: numbers per observation of each auxiliary task that is read from the environment.
         partial: names of the tasks that know a part of the observations only. With "reward" among them, a reward that is
@@ -50,6 +53,7 @@ class SequenceReplay:
         action_shape: tuple[int, ...],
         action_dtype: npt.DTypeLike,
         prioritised_fraction: float = 0.0,
+        rewards: Rewards = "plain",
         discount: float = 1.0,
         target_sizes: Mapping[str, int] | None = None,
         partial: Sequence[str] = (),
@@ -65,23 +69,15 @@ class SequenceReplay:
         self._ring = capacity // n_envs
         self._rows = self._ring * n_envs
         self._prioritised_fraction = prioritised_fraction
+        self._rewards = rewards
         self._discount = discount
-        self._layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
-            "observation": (tuple(observation_shape), np.dtype(observation_dtype)),
-            "action": (tuple(action_shape), np.dtype(action_dtype)),
-            "reward": ((), np.dtype(np.float32)),
-            "terminated": ((), np.dtype(np.bool_)),
-            "has_action": ((), np.dtype(np.bool_)),
-            "label": ((), np.dtype(np.float32)),
-            "labelled": ((), np.dtype(np.bool_)),
-            "outcome": ((), np.dtype(np.float32)),
-        }
-        self._target_sizes = dict(target_sizes or {})
-        self._partial = tuple(partial)
-        if self._target_sizes:
-            self._layout["targets"] = ((sum(self._target_sizes.values()),), np.dtype(np.float32))
-        if self._partial:
-            self._layout["shown"] = ((len(self._partial),), np.dtype(np.bool_))
+        self._layout = RowLayout(
+            n_envs=n_envs,
+            observation=(observation_shape, observation_dtype),
+            action=(action_shape, action_dtype),
+            target_sizes=target_sizes or {},
+            partial=partial,
+        )
         self._clear()
 
     def __len__(self) -> int:
@@ -102,8 +98,8 @@ class SequenceReplay:
             ValueError, TypeError, FloatingPointError: as `add` does, with nothing stored.
         """
         env = np.arange(self._n_envs)
-        observation = self._checked("observations", observations, "observation", env)
-        known = self._checked_labels("labels", labels, env)
+        observation = self._layout.checked("observations", observations, "observation", env)
+        known = self._layout.checked_labels("labels", labels, env)
         # An open row that no action led to belongs to an episode without a transition: it is written anew.
         previous = (self._open_row() - self._n_envs) % self._rows
         self._written -= (self._written > 0) & ~self._column["has_action"][previous]
@@ -141,23 +137,24 @@ class SequenceReplay:
         if not self._written.all():
             raise RuntimeError("SequenceReplay.add needs begin(observations) first")
         column, env = self._column, np.arange(self._n_envs)
-        action = self._checked("action", action, "action", env)
-        reward = self._checked("reward", reward, "reward", env)
-        terminated = self._checked("terminated", terminated, "terminated", env)
-        ended = np.flatnonzero(terminated | self._checked("truncated", truncated, "terminated", env))
-        successor = self._checked("next_observation", next_observation, "observation", env)
-        first = self._checked("reset_observation", reset_observation, "observation", ended)
+        action = self._layout.checked("action", action, "action", env)
+        reward = self._layout.checked("reward", reward, "reward", env)
+        reward = np.sign(reward) if self._rewards == "sign" else reward
+        terminated = self._layout.checked("terminated", terminated, "terminated", env)
+        ended = np.flatnonzero(terminated | self._layout.checked("truncated", truncated, "terminated", env))
+        successor = self._layout.checked("next_observation", next_observation, "observation", env)
+        first = self._layout.checked("reset_observation", reset_observation, "observation", ended)
         label = np.full(self._n_envs, np.nan) if label is None else label
         given = np.flatnonzero(~np.isnan(label))
-        label = self._checked("label", label, "label", given)
-        successor_labels = self._checked_labels("next_labels", next_labels, env)
-        first_labels = self._checked_labels("reset_labels", reset_labels, ended)
+        label = self._layout.checked("label", label, "label", given)
+        successor_labels = self._layout.checked_labels("next_labels", next_labels, env)
+        first_labels = self._layout.checked_labels("reset_labels", reset_labels, ended)
 
         row = self._open_row()
         column["action"][row] = action
         column["reward"][row] = reward
         column["terminated"][row] = terminated
-        known = self._reward_shown(row[given])
+        known = self._layout.reward_shown(column, row[given])
         column["label"][row[given[known]]] = label[known]
         column["labelled"][row[given[known]]] = True
         column["has_action"][row] = True
@@ -200,22 +197,16 @@ class SequenceReplay:
         Raises:
             ValueError: names, shapes, dtypes or rings that do not fit; the replay is unchanged then.
         """
-        names = {"written", *self._layout}
-        if set(state) != names:
-            raise ValueError(f"replay state must hold {sorted(names)}, got {sorted(state)}")
-        _require_saved("written", state["written"], (self._n_envs,), np.dtype(np.int64))
-        used = self._used(state["written"])
-        for name, (shape, dtype) in self._layout.items():
-            _require_saved(name, state[name], (used, *shape), dtype)
+        self._layout.require_state(state, self._used)
         self._require_rings(state["written"], state["has_action"].reshape(-1, self._n_envs))
         self._clear()
         self._written += state["written"]
         for name, column in self._column.items():
-            column[:used] = state[name]
+            column[: len(state[name])] = state[name]
         self._refill_queues()
 
     def _clear(self) -> None:
-        self._column = {name: np.zeros((self._rows, *shape), dtype) for name, (shape, dtype) in self._layout.items()}
+        self._column = self._layout.columns(self._rows)
         self._written = np.zeros(self._n_envs, np.int64)  # rows ever opened, in each environment
         self._starts = RowQueue(self._n_envs, self._ring)
         self._rewarded = RowQueue(self._n_envs, self._ring)
@@ -240,7 +231,7 @@ class SequenceReplay:
         column["observation"][row] = observation
         for name, values in labels.items():
             column[name][row] = values
-        known = self._reward_shown(row) & (reward is not None)
+        known = self._layout.reward_shown(column, row) & (reward is not None)
         column["label"][row] = np.where(known, 0 if reward is None else reward, 0)
         column["labelled"][row] = known
         self._written[env] += 1
@@ -249,18 +240,11 @@ class SequenceReplay:
             rewarded = self._is_rewarded(before)
             self._rewarded.push(env[rewarded], before[rewarded])
 
-    def _reward_shown(self, row: Array) -> Array:
-        """Whether the reward task may know the observation of each row."""
-        if "reward" not in self._partial:
-            return np.ones(len(row), bool)
-        shown: Array = self._column["shown"][row, self._partial.index("reward")]
-        return shown
-
     def _is_rewarded(self, row: Array) -> Array:
         """Whether the transition that starts at each row paid a reward that is not kept from the reward task."""
         successor = (row + self._n_envs) % self._rows
-        rewarded: Array = (self._column["reward"][row] != 0) & self._reward_shown(successor)
-        return rewarded
+        paid: Array = self._column["reward"][row] != 0
+        return paid & self._layout.reward_shown(self._column, successor)
 
     def _settle(self, last: int) -> None:
         """Write the discounted return to go of every stored transition of the episode that terminates with row ``last``."""
@@ -292,44 +276,10 @@ class SequenceReplay:
             fields[name][~alive] = 0
         return Batch(
             alive=torch.from_numpy(alive),
-            targets=self._by_task("targets", row, self._target_sizes),
-            shown={
-                task: known[..., 0] for task, known in self._by_task("shown", row, dict.fromkeys(self._partial, 1)).items()
-            },
+            targets=self._layout.targets(column, row),
+            shown=self._layout.shown(column, row),
             **{name: torch.from_numpy(field) for name, field in fields.items()},
         )
-
-    def _by_task(self, name: str, row: Array, sizes: Mapping[str, int]) -> dict[str, torch.Tensor]:
-        """A column's values at rows [B, T + 1] as [B, T + 1, size] of each task."""
-        if not sizes:
-            return {}
-        values = torch.from_numpy(self._column[name].take(row, axis=0))
-        return dict(zip(sizes, values.split(list(sizes.values()), dim=-1), strict=True))
-
-    def _checked(self, name: str, value: npt.ArrayLike, field: str, env: Array) -> Array:
-        """Return the listed environments' part of a value [n_envs, ...], finite, in the dtype of the field."""
-        shape, dtype = self._layout[field]
-        array = np.asarray(value)
-        if array.shape != (self._n_envs, *shape):
-            raise ValueError(f"{name} must have shape {(self._n_envs, *shape)}, got {array.shape}")
-        if not np.can_cast(array.dtype, dtype, "same_kind" if dtype.kind == "f" else "safe"):
-            raise TypeError(f"{name} must be {dtype}, got {array.dtype}")
-        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
-            array = array[env].astype(dtype, copy=False)
-        finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim))) if dtype.kind == "f" else np.True_
-        if not finite.all():
-            raise FloatingPointError(f"{name} of environment {env[finite.argmin()]} is not finite")
-        return array
-
-    def _checked_labels(self, name: str, labels: Labels | None, env: Array) -> dict[str, Array]:
-        """Return the listed environments' part of what is stored of their labels."""
-        columns = [column for column in ("targets", "shown") if column in self._layout]
-        if not columns:
-            return {}
-        if labels is None:
-            tasks = ", ".join(dict.fromkeys([*self._target_sizes, *self._partial]))
-            raise ValueError(f"{name} must be given for {tasks}, got None")
-        return {column: self._checked(f"{name}.{column}", getattr(labels, column), column, env) for column in columns}
 
     def _require_rings(self, written: Array, has_action: Array) -> None:
         if written.min() < 0 or (written.any() and not written.all()):
@@ -346,9 +296,3 @@ class SequenceReplay:
             row = row[self._column["has_action"][row]]
             self._starts.fill(env, row)
             self._rewarded.fill(env, row[self._is_rewarded(row)])
-
-
-def _require_saved(name: str, array: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-        got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ValueError(f"replay state: {name} must be {dtype}{list(shape)}, got {got}")

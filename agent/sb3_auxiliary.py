@@ -36,7 +36,7 @@ class JEPAAuxiliaryCallback(BaseCallback):
     Args:
         model_config: None for the extractor's; its encoder and latent_dim must be those of the extractor.
         training: the update and its pace, counted in environment steps since the callback was first used.
-        replay: the memory of an on-policy algorithm's rollouts; it is not used with an off-policy one.
+        replay: the memory of an on-policy algorithm's rollouts; of an off-policy one's buffer it decides ``rewards`` alone.
         seed: decides the initial weights and the batches.
 
     Raises, when learning begins:
@@ -80,7 +80,11 @@ class JEPAAuxiliaryCallback(BaseCallback):
         if isinstance(algorithm, OffPolicyAlgorithm):
             assert algorithm.replay_buffer is not None
             self.windows: SequenceReplay | ReplayBufferWindows = ReplayBufferWindows(
-                algorithm.replay_buffer, self.extractor.observations, self.actions, algorithm.get_vec_normalize_env()
+                algorithm.replay_buffer,
+                self.extractor.observations,
+                self.actions,
+                rewards=self.replay_config.rewards,
+                normalize=algorithm.get_vec_normalize_env(),
             )
         else:
             assert self.memory is not None
@@ -115,6 +119,8 @@ class JEPAAuxiliaryCallback(BaseCallback):
             action_shape=self.actions.shape,
             action_dtype=self.actions.dtype,
             prioritised_fraction=self.replay_config.prioritised_fraction,
+            rewards=self.replay_config.rewards,
+            discount=algorithm.gamma,
         )
 
     def _on_training_start(self) -> None:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
+from jepa_rl.agent.config import Rewards
 from jepa_rl.agent.sb3 import ObservationReader
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.world_model import Batch
@@ -21,7 +22,7 @@ class ReplayBufferWindows:
 
     A window ends where an episode does, at the newest transition, and where the environment was reset in the middle of an
     episode, which the buffer shows only by an observation that does not follow. Observations are labelled with the
-    reward that arriving there paid.
+    reward that arriving there paid; ``rewards`` "sign" keeps the sign of each.
 
     Raises ValueError for a buffer that does not keep the final observations of episodes.
     """
@@ -31,6 +32,8 @@ class ReplayBufferWindows:
         buffer: ReplayBuffer,
         observations: ObservationReader,
         actions: ActionAdapter,
+        *,
+        rewards: Rewards = "plain",
         normalize: VecNormalize | None = None,
     ) -> None:
         if buffer.optimize_memory_usage:
@@ -40,6 +43,7 @@ class ReplayBufferWindows:
         self._buffer = buffer
         self._reader = observations
         self._actions = actions
+        self._rewards = rewards
         self._normalize = normalize
 
     def __len__(self) -> int:
@@ -63,16 +67,19 @@ class ReplayBufferWindows:
         fields = {
             "observation": self._observations(env, row),
             "action": action,
-            "reward": buffer.rewards[row, env] * alive,
+            "reward": self._kept(buffer.rewards[row, env]) * alive,
             "terminated": ended & alive,
             "alive": alive,
-            "label": buffer.rewards[before, env] * labelled,
+            "label": self._kept(buffer.rewards[before, env]) * labelled,
             "labelled": labelled,
             # Unknown: a buffer of transitions does not keep how its episodes ended.
             "outcome": np.full(alive.shape, -np.inf, np.float32),
         }
         tensors: dict[str, Any] = {name: torch.from_numpy(field) for name, field in fields.items()}
         return Batch(**tensors)
+
+    def _kept(self, reward: np.ndarray) -> np.ndarray:
+        return np.sign(reward) if self._rewards == "sign" else reward
 
     def _row(self, age: np.ndarray) -> np.ndarray:
         oldest = self._buffer.pos if self._buffer.full else 0

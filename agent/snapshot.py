@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "wall_seconds", "_total_timesteps")
 
-COLLECTOR_ARRAYS = ("plan", "warm", "held_action", "episode", "seeking", "paid")
+COLLECTOR_ARRAYS = ("plan", "warm", "episode")
 
 
 def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
@@ -57,12 +57,10 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     # Where the very first observations were refused, learning begins anew.
     if agent.env is not None and agent._last_obs is not None and agent.collector.begun and "replay" not in exclude:
         collector = agent.collector
-        names = ("held_steps", "rewarded", "followed", "rebuildable")
-        state["collector"] = {"n_envs": agent.n_envs} | {name: getattr(collector, name) for name in names}
+        state["collector"] = {"n_envs": agent.n_envs, "rebuildable": collector.rebuildable}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
-        if collector.novelty is not None:
-            arrays |= {f"novelty/{name}": value for name, value in collector.novelty.state().items()}
+        arrays |= {f"exploration/{name}": value for name, value in collector.explorer.state().items()}
         arrays["collector/last_observation"] = collector.observation
         for env, actions in enumerate(collector.open_actions):
             arrays[f"collector/open_actions/{env}"] = np.array(actions)
@@ -151,10 +149,7 @@ def own_moments(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict
 def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     agent.replay.load_state(_part(arrays, "replay"))
     collector = agent.collector
-    for name in ("held_steps", "rewarded", "followed"):
-        setattr(collector, name, saved[name])
-    if collector.novelty is not None:
-        collector.novelty.load_state(_part(arrays, "novelty"))
+    collector.explorer.load_state(_part(arrays, "exploration"))
     for name in COLLECTOR_ARRAYS:
         getattr(collector, name)[...] = arrays[f"collector/{name}"]
     assert agent.env is not None and agent.seed is not None

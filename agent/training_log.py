@@ -60,7 +60,7 @@ class TrainingLog:
             record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in agent.ep_info_buffer]))
         if len(agent.ep_success_buffer):
             record("rollout/success_rate", safe_mean(agent.ep_success_buffer))
-        record("rollout/explored_share", agent.collector.explored_share(agent.num_timesteps))
+        record("rollout/explored_share", agent.collector.explorer.share(agent.num_timesteps))
         for name, mean in self.updates.current().items():
             record(f"train/{name}", mean)
         record("train/learning_rate", agent.optimizer.param_groups[0]["lr"])

@@ -12,27 +12,27 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from jepa_rl.envs.distractors import distracted, is_distraction
+from jepa_rl.envs.history import History
 
 MINIGRID_PREFIXES = ("MiniGrid-", "BabyAI-")
 
 
-def make_env(
-    env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str | None = None, *, pixels: bool = False
-) -> gym.Env[Any, Any]:
+def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str | None = None) -> gym.Env[Any, Any]:
     """Build the environment ``env_id`` (also as "module:id"), passing ``kwargs`` to its constructor.
 
-    MiniGrid and BabyAI ids get ``SymbolicView``, or ``PixelView`` where ``pixels`` is set. Every environment also takes
-    ``distractor``, ``bit`` and what belongs to them, for the wrappers in distractors.py.
+    MiniGrid and BabyAI ids get ``SymbolicView``, or ``PixelView`` with the keyword ``pixels=True``. Every environment also
+    takes ``distractor``, ``bit`` and what belongs to them, for the wrappers in distractors.py, and ``history``, the number
+    of last observations that are shown as one (history.py).
 
-    Raises ValueError for an unknown id (naming near ones), for a keyword that the constructor does not take (naming those
-    that it takes), and for ``pixels`` elsewhere; what the constructor itself raises passes through.
+    Raises ValueError for an unknown id (naming near ones), and for a keyword that the constructor does not take (naming
+    those that it takes); what the constructor itself raises passes through.
     """
     kwargs = dict(kwargs or {})
     spec = _spec(env_id)
     is_minigrid = spec.id.startswith(MINIGRID_PREFIXES)
-    if pixels and not is_minigrid:
-        raise ValueError(f"pixels=True chooses the view of a MiniGrid environment; {env_id!r} has one observation only")
     taken = _taken_keywords(spec)
+    pixels = is_minigrid and kwargs.pop("pixels", False)
+    history = kwargs.pop("history", 1) if "history" not in (taken or ()) else 1
     wrapping = {name: kwargs.pop(name) for name in list(kwargs) if is_distraction(name) and name not in (taken or ())}
     _check_keywords(spec, kwargs, taken)
     if render_mode is not None:  # not every constructor takes one
@@ -48,7 +48,8 @@ def make_env(
         from jepa_rl.envs.minigrid import PixelView, SymbolicView  # imports pygame, which other environments do not need
 
         env = PixelView(env) if pixels else SymbolicView(env)
-    return distracted(env, wrapping)
+    env = distracted(env, wrapping)
+    return env if history == 1 else History(env, history)
 
 
 def _spec(env_id: str) -> EnvSpec:

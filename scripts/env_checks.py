@@ -15,6 +15,7 @@ from jepa_rl.agent import PRESETS
 from jepa_rl.agent.observations import observation_spec
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.envs import make_env
+from jepa_rl.envs.make import MINIGRID_PREFIXES
 from jepa_rl.scripts.env_rollout import Rollout, Step, describe, record
 from jepa_rl.scripts.reward_reading import read_reward
 
@@ -54,7 +55,10 @@ class Patient:
     @property
     def preset(self) -> str:
         """The name of the preset to begin with."""
-        return "counting" if self.env_id.rpartition(":")[2] == PRESETS["counting"].env_id else "default"
+        name = self.env_id.rpartition(":")[2]
+        if name.startswith(MINIGRID_PREFIXES):
+            return "minigrid-pixels" if self.env_kwargs.get("pixels") else "minigrid"
+        return "counting" if name == PRESETS["counting"].env_id else "default"
 
 
 def api(patient: Patient) -> Finding:

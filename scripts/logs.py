@@ -126,9 +126,8 @@ def make_logger(
     """The logger of a run whose log so far is ``progress``, and its CSV output."""
     table = ProgressCSV(folder / "progress.csv", progress)
     outputs: list[KVWriter] = [table]
-    with contextlib.suppress(
-        AssertionError
-    ):  # TensorBoard comes with the "report" extra; progress.csv has the same numbers
+    # TensorBoard comes with the "report" extra; progress.csv has the same numbers.
+    with contextlib.suppress(AssertionError):
         outputs.append(TensorBoardOutput(str(folder / "tensorboard")))
     if wandb:
         outputs.append(WandbOutput(folder, config))

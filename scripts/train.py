@@ -34,7 +34,7 @@ class TrainArgs:
     """
 
     preset: tyro.conf.Positional[str]
-    """counting or default."""
+    """default (any environment), counting, minigrid or minigrid-pixels."""
     agent: Annotated[AgentConfig, tyro.conf.arg(name="")]
     out: Path | None = None
     """Folder for the run; it must not exist. By default runs/PRESET-seedN."""
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     config = RunConfig(
         preset=args.preset,
         env_id=args.env_id,
-        env=env_kwargs,
+        env={**preset(args.preset).env, **env_kwargs},
         seed=args.seed,
         total_timesteps=args.total_timesteps,
         agent=args.agent,

@@ -16,7 +16,7 @@ from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.decoders import ImageDecoder, SymbolDecoder, VectorDecoder
 from jepa_rl.world_model.dynamics import ActionEncoder
 from jepa_rl.world_model.encoders import ImageFormat
-from jepa_rl.world_model.heads import RandomFunction, mlp, negative_log_likelihood, outputs_of
+from jepa_rl.world_model.heads import RandomFunction, mlp, negative_log_likelihood, outputs_of, require_targets
 from jepa_rl.world_model.losses import latent_variance, masked_mean
 from jepa_rl.world_model.spec import ObservationSpec
 from jepa_rl.world_model.task_config import AuxiliaryConfig
@@ -67,6 +67,7 @@ class Numbers(AuxiliaryTask):
         return batch.seen(self.name)
 
     def loss(self, output: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        require_targets(f"the auxiliary task {self.name!r}", target, self.likelihood)
         return masked_mean(negative_log_likelihood(output, target, self.likelihood).mean(-1), self.mask(batch))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepa_rl.world_model.targets import Likelihood
+from jepa_rl.world_model.targets import BOUNDS, Likelihood
 
 TWO_HOT_BINS = 101
 TWO_HOT_LIMIT = 10.0  # symlog units
@@ -78,6 +78,18 @@ def negative_log_likelihood(logits: Tensor, target: Tensor, likelihood: Likeliho
         parts = torch.stack([target, -target], dim=-1).clamp(min=0)
         return functional.binary_cross_entropy_with_logits(logits, parts, reduction="none").sum(-1)
     return -(two_hot(target) * logits.log_softmax(-1)).sum(-1)
+
+
+def require_targets(name: str, target: Tensor, likelihood: Likelihood) -> None:
+    """Raise ValueError where ``target`` holds what the likelihood of the task ``name`` cannot express."""
+    if likelihood in BOUNDS:
+        low, high = BOUNDS[likelihood]
+        least, greatest = (bound.item() for bound in target.aminmax())
+        if least < low or greatest > high:
+            raise ValueError(
+                f"the targets of {name} must be in [{low:g}, {high:g}], the range of its {likelihood} likelihood, got "
+                f"{least:g} to {greatest:g}; gaussian and two_hot have no range"
+            )
 
 
 def loss_floor(target: Tensor, likelihood: Likelihood) -> Tensor:

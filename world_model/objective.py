@@ -15,12 +15,13 @@ from torch.nn import functional
 from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.config import ModelConfig
-from jepa_rl.world_model.heads import negative_log_likelihood
+from jepa_rl.world_model.heads import negative_log_likelihood, require_targets
 from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
 from jepa_rl.world_model.masked import block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.policy import policy_loss
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
+from jepa_rl.world_model.targets import BOUNDS
 
 SCALE_FLOOR = 1e-4  # keeps the scale-free L_dyn finite when every latent is the same
 
@@ -122,7 +123,7 @@ def _masked_loss(
     context = context if masked.trains_encoder else context.detach()
     with torch.no_grad():
         target = ema.encode_patches(observation)
-        # As in the authors' code: one scale for every patch, so that no latent counts for being large.
+        # One scale for every patch, so that no latent counts for being large.
         target = functional.layer_norm(target, target.shape[-1:])
     return masked_prediction_loss(model.heads["masked"](context, hidden), target, hidden)
 
@@ -158,7 +159,9 @@ def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelCon
     if config.reward.input == "observation":
         logits = model.heads["reward"](view)
         seen = batch.valid if config.reward.labels == "all" else batch.acted
+        require_targets("the reward", batch.label, likelihood)
         return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled & seen)
+    require_targets("the reward", batch.reward, likelihood)
     action = batch.action.flatten(0, 1)
     logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
     loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)
@@ -202,8 +205,8 @@ def _value_target(
         at, action = latent[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)
         taken = ema.action_values(at, action).mean(0)
         target = target - config.value.gap * (ema.value(at) - taken).unflatten(0, batch.alive.shape)
-    lowest = {"bernoulli": 0.0, "signed_bernoulli": -1.0}.get(config.value.likelihood)
-    return target if lowest is None else target.clamp(lowest, 1)
+    bounds = BOUNDS.get(config.value.likelihood)
+    return target if bounds is None else target.clamp(*bounds)
 
 
 def _termination_loss(model: WorldModel, view: Tensor, batch: Batch) -> Tensor:

@@ -12,6 +12,9 @@ from typing import Any, Literal
 from torch import nn
 
 Likelihood = Literal["gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
+BOUNDS: Mapping[str, tuple[float, float]] = {"bernoulli": (0.0, 1.0), "signed_bernoulli": (-1.0, 1.0)}
+"""Least and greatest target of the likelihoods that cannot express every number."""
+
 TargetFunction = Callable[[Any, Mapping[str, Any]], Any]
 """Maps an observation, as the environment gave it, and the info that came with it to a number, or to ``size`` of them."""
 
@@ -19,9 +22,12 @@ NUMBER_TARGETS = ("constant", "shuffled_reward", "noise")
 FUNCTION_TARGETS = ("random_linear", "random_network", "next_features")
 BATCH_TARGETS = (*NUMBER_TARGETS, *FUNCTION_TARGETS, "inverse", "reconstruction")
 INFO = "info:"
-# The other terms of the objective; and what a torch module, which holds the heads by name, has of its own.
-_TERMS = ("dynamics", "reward", "value", "policy", "termination", "variance", "covariance", "sigreg", "total")
-_TAKEN = {*_TERMS, *dir(nn.ModuleDict())}
+_TAKEN = {
+    # Terms of the objective.
+    *("dynamics", "masked", "reward", "value", "policy", "termination", "variance", "covariance", "sigreg"),
+    *("encoder", "total"),  # what logs say besides
+    *dir(nn.ModuleDict()),  # what a torch module, which holds the heads by name, has of its own
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

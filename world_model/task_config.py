@@ -55,7 +55,7 @@ class ValueConfig(TaskConfig):
     """The action value Q, learned from lambda-returns that bootstrap on an EMA copy of its head."""
 
     likelihood: Likelihood = "gaussian"
-    """As for the reward; bernoulli needs returns in [0, 1], signed_bernoulli in [-1, 1]."""
+    """As for the reward; bernoulli cuts returns to [0, 1], signed_bernoulli to [-1, 1]."""
     critics: int = 1
     """Q heads with weights of their own. Targets bootstrap on the least of them (arXiv:1802.09477), plans and the policy on
     their mean."""

@@ -134,6 +134,12 @@ distinction has to come through the dynamics, one refinement step at a time.
 
 {targets}
 
+One setting serves them all. With the dynamics the distinctions arrive from both ends: {acc0[reward]} at target 0 and
+{acc8[reward]} at 8. The reward alone does not carry them at 0: {acc0[reward-only]}. At 8 it gets further,
+{acc8[reward-only]}: to see that something is there takes no counting, but to tell eight objects from seven the encoder
+has to measure how full the image is, as at 4. It keeps the counts less apart all the same: separation
+{sep8[reward-only]}, against {sep8[reward]} with the dynamics.
+
 ![Accuracy and separation against the target](figures/counting/targets.png)
 
 ![Distance of pairs of counts against the depth at which they separate](figures/counting/depths.png)
@@ -170,6 +176,8 @@ different counts at less than that tenth.
 
 {certificate}
 
+{merged}
+
 The bounds by depth, with mean errors, of seed 0 of the reward row, beside the smallest distance of centroids:
 
 {bounds}
@@ -202,6 +210,9 @@ def compose(results: Results, tables: dict[str, str]) -> str:
     def probe(name: str) -> dict[str, str]:
         return by_row(lambda run: run["probes"][name]["score"], 2)
 
+    def at(target: int, figure: str) -> dict[str, str]:
+        return {slug: results.estimate(figure, slug, target=target).text() for slug in ("reward", "reward-only")}
+
     reward = results.of("reward")
     return TEMPLATE.format(
         target=TARGET,
@@ -221,6 +232,10 @@ def compose(results: Results, tables: dict[str, str]) -> str:
         color=probe("color_linear"),
         shape=probe("shape_linear"),
         kept=_shape_kept(results),
+        merged=_merged(results),
+        acc0=at(0, "accuracy"),
+        acc8=at(8, "accuracy"),
+        sep8=at(8, "separation"),
         **tables,
     )
 
@@ -246,6 +261,17 @@ def _shape_kept(results: Results) -> str:
         f"probe reads it with accuracy {shape}, against at most {anchored:.2f} in the reward row. Each count then has "
         f"several clusters, and the nearest of nine centroids is no measure of it: accuracy {accuracy} where a linear "
         f"probe still reads the count with {count}."
+    )
+    return textwrap.fill(text, 118)
+
+
+def _merged(results: Results) -> str:
+    """In which rows the certificate finds merged pairs of counts."""
+    merged = {row.slug: [len(run["certificate"]["merged_states"]) for run in results.of(row.slug)] for row in ROWS}
+    always = ", ".join(row.name for row in ROWS if min(merged[row.slug]))
+    text = (
+        f"The reward row has {sum(merged['reward'])} merged pairs of counts in {len(merged['reward'])} runs. The rows in "
+        f"which every run merges some are: {always or 'none'}."
     )
     return textwrap.fill(text, 118)
 

@@ -38,7 +38,7 @@ DQN_SETTINGS: dict[str, Any] = {
     "buffer_size": 100_000,
     "learning_starts": 1_000,
     "train_freq": 4,
-    "target_update_interval": 500,  # environment steps; with 2,000 it learned nothing of DoorKey-5x5 in 24,000 steps
+    "target_update_interval": 500,  # environment steps
     "epsilon_end": 0.05,
     "epsilon_steps": 12_000,  # from 1, on every task
     "net_arch": [256, 256],

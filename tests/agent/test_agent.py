@@ -15,9 +15,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-import jepa_rl.envs  # noqa: F401
-from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig
+from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig, preset
 from jepa_rl.agent.config import ExplorationConfig, from_dict
+from jepa_rl.envs import make_env
 from jepa_rl.world_model import DynamicsConfig, RewardConfig, TerminationConfig, ValueConfig
 
 
@@ -164,7 +164,7 @@ def test_random_actions_are_repeated_across_episodes(small_config, clock_env):
 
     class Note(BaseCallback):
         def _on_step(self) -> bool:
-            taken.append(int(agent.collector.held_action[0]))
+            taken.append(int(agent.collector.explorer.held_action[0]))
             return True
 
     agent.learn(60, callback=Note())
@@ -241,6 +241,17 @@ def test_spaces_that_cannot_work_are_refused_with_what_can(small_config, observa
 
     with pytest.raises(ValueError, match=message):
         JEPAAgent(small_config, Env, seed=0)
+
+
+@pytest.mark.parametrize("name", ["minigrid", "minigrid-pixels"])
+def test_one_agent_learns_from_symbols_and_from_pixels(name):
+    chosen = preset(name)
+    training = dataclasses.replace(chosen.agent.training, starts=16, batch_size=4)
+    config = dataclasses.replace(chosen.agent, training=training)
+    agent = JEPAAgent(config, lambda: make_env("MiniGrid-Empty-5x5-v0", dict(chosen.env)), seed=0, device="cpu")
+    agent.learn(24)
+    assert agent.observation_adapter.spec.kind == {"minigrid": "grid", "minigrid-pixels": "image"}[name]
+    assert agent._n_updates == 8
 
 
 def test_an_unknown_preset_names_the_near_ones():

@@ -179,6 +179,25 @@ def run_of(twin: Twin, *rewards: float, ending: str = RUNS) -> None:
         twin.step(((ending if last else RUNS, reward, None),) * twin.n_envs)
 
 
+def test_signs_of_rewards_are_kept_where_asked_and_outcomes_are_discounted():
+    options = {"observation_shape": (1,), "observation_dtype": np.int64, "action_shape": (), "action_dtype": np.int64}
+    replay = SequenceReplay(capacity=10, n_envs=1, rewards="sign", discount=0.5, **options)
+    replay.begin(np.array([[0]]))
+    for step, reward in enumerate([-3.0, 0.0, 0.25]):
+        replay.add(
+            action=np.array([0]),
+            reward=np.array([reward]),
+            terminated=np.array([step == 2]),
+            truncated=np.array([False]),
+            next_observation=np.array([[step + 1]]),
+            reset_observation=np.array([[9]]),
+        )
+    batch = replay.sample(100, 3, np.random.default_rng(0))
+    whole = int((batch.observation[:, 0, 0] == 0).nonzero()[0])
+    assert batch.reward[whole].tolist() == batch.label[whole, 1:].tolist() == [-1, 0, 1]
+    assert batch.outcome[whole].tolist() == [-1 + 0.25, 0.5, 1]
+
+
 def starts_of(batch: Batch) -> list[tuple[int, ...]]:
     return [tuple(start) for start in batch.observation[:, 0].tolist()]
 

@@ -368,6 +368,24 @@ def test_a_callback_serves_two_calls_of_learn_with_one_learner(clock_env):
     require_aligned(callback.sample())
 
 
+def test_the_memory_of_rollouts_discounts_outcomes_as_the_algorithm_does():
+    callback, algorithm = JEPAAuxiliaryCallback(), ppo("CartPole-v1")
+    algorithm.gamma = 0.5
+    algorithm.learn(200, callback=callback)
+    outcome = callback.memory.sample(200, 1, np.random.default_rng(0)).outcome
+    outcome = outcome[torch.isfinite(outcome)]
+    assert outcome.min() == 1 and 1.9 < outcome.max() <= 2  # 1 + 1/2 + 1/4 ...
+
+
+@pytest.mark.parametrize("make", [ppo, dqn])
+def test_rewards_may_be_remembered_by_their_signs(clock_env, make):
+    callback = JEPAAuxiliaryCallback(training=TRAINING, replay=ReplayConfig(capacity=500, rewards="sign"))
+    make(clocks(clock_env)).learn(64, callback=callback)
+    batch = callback.sample()
+    assert set(batch.reward[batch.alive].tolist()) == {1.0}  # they are 10 * episode + step
+    assert set(batch.label[batch.labelled].tolist()) == {1.0}
+
+
 @pytest.mark.parametrize("make", [ppo, dqn])
 def test_rewards_stay_in_environment_units_and_observations_are_those_the_policy_sees(clock_env, make):
     env = VecNormalize(clocks(clock_env))

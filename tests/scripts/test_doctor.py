@@ -255,12 +255,14 @@ def test_cartpole_is_fit_to_train_on(capsys):
     assert lines[-1].split(maxsplit=2) == ["ok", "suggestion", "jepa-rl train default"]
 
 
-def test_counting_gets_its_preset_with_its_options_and_minigrid_its_encoder():
+def test_counting_and_minigrid_get_their_presets_with_the_options_of_the_environment():
     counting = findings("jepa_rl/Counting-v0", steps=400, target=2)
     assert counting["suggestion"].found == "jepa-rl train counting --env.target 2"
     assert counting["success"].status == "ok"
     symbols = findings("MiniGrid-Empty-5x5-v0", steps=100)
-    assert "--model.encoder.kind grid" in symbols["suggestion"].found
+    assert symbols["suggestion"].found == "jepa-rl train minigrid --env-id MiniGrid-Empty-5x5-v0"
+    drawn = findings("MiniGrid-Empty-5x5-v0", steps=100, pixels=True)
+    assert drawn["suggestion"].found.startswith("jepa-rl train minigrid-pixels --env-id MiniGrid-Empty-5x5-v0")
 
 
 @pytest.mark.parametrize(("env", "kind", "reads"), [(Symbols, "grid", "observation"), (PaysByAction, "auto", "transition")])

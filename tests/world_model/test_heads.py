@@ -13,6 +13,7 @@ from jepa_rl.world_model.heads import (
     mlp,
     negative_log_likelihood,
     outputs_of,
+    require_targets,
     symexp,
     symlog,
     two_hot,
@@ -57,6 +58,26 @@ def test_bernoulli_and_gaussian_losses_are_cross_entropy_and_squared_error():
     )
     assert negative_log_likelihood(logits, torch.tensor([0.5]), "gaussian").item() == 2.25
     assert expectation(logits, "bernoulli").item() == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "values", "fits"),
+    [
+        ("bernoulli", [0.0, 1.0], True),
+        ("bernoulli", [0.0, 1.5], False),
+        ("bernoulli", [-0.1, 1.0], False),
+        ("signed_bernoulli", [-1.0, 1.0], True),
+        ("signed_bernoulli", [-2.0, 0.0], False),
+        ("gaussian", [-200.0, 200.0], True),
+        ("two_hot", [-200.0, 200.0], True),
+    ],
+)
+def test_targets_that_a_likelihood_cannot_express_are_refused(likelihood, values, fits):
+    if fits:
+        require_targets("the reward", torch.tensor(values), likelihood)
+        return
+    with pytest.raises(ValueError, match=rf"the targets of the reward must be in .* got {values[0]:g} to {values[1]:g}"):
+        require_targets("the reward", torch.tensor(values), likelihood)
 
 
 def test_the_signed_bernoulli_loss_treats_both_signs_as_events_of_their_own():
