@@ -260,8 +260,8 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
         return ObservationSpec(kind="grid", shape=space.shape, dtype=dtype, counts=tuple(int(each) + 1 for each in highest))
     reach = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64))).flatten()
     wide = tuple(np.flatnonzero(reach > WIDE).tolist())
-    low, high = (bound.astype(np.float64).flatten().tolist() for bound in (space.low, space.high))
-    bounds = tuple(zip(low, high, strict=True))
+    ends = np.stack([space.low, space.high], axis=-1).astype(np.float64).reshape(-1, 2)
+    bounds = tuple((float(lowest), float(highest)) for lowest, highest in ends)
     return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=wide, bounds=bounds)
 
 

@@ -86,7 +86,7 @@ class Curve(BaseCallback, ABC):
 
 def gradient_updates(model: BaseAlgorithm) -> int:
     """Gradient steps so far; PPO itself counts passes over its rollout."""
-    updates: int = model._n_updates  # type: ignore[attr-defined]  # every algorithm that trains has it
+    updates: int = model._n_updates
     if isinstance(model, PPO):
         return updates * -(-model.n_steps * model.n_envs // model.batch_size)
     return updates

@@ -76,7 +76,7 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
         with (out / f"{cell['name']}-seed{cell['seed']}.csv").open("w", newline="") as file:
             curve = ReturnCurve(cell, policy, held, file)
             model.learn(cell["env_steps"], callback=curve)
-        return {**curve.result(), "decision_ms": decision_milliseconds(policy, held.reset()[:1])}
+        return {**curve.result(), "decision_ms": decision_milliseconds(policy, np.asarray(held.reset())[:1])}
     finally:
         held.close()
 
