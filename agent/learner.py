@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class Learner:
             generator=initialisation,
         ).to(device)
         self.ema = frozen_copy(self.model) if config.model.needs_ema else None
+        self._parts = self._trained_parts()
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
 
     def update(self, batch: Batch, schedule: float) -> dict[str, float]:
@@ -114,18 +116,30 @@ class Learner:
         """Take the step; the norms of the gradient as it was before clipping, by part and in "total"."""
         training = self._config.training
         norms = self._gradient_norms()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_gradient_norm)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient norm is {norm.item()} at a loss of {loss.item()}; nothing was applied")
+        norm = norms["total"].item()
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"the gradient norm is {norm} at a loss of {loss.item()}; nothing was applied")
+        if norm > training.max_gradient_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), training.max_gradient_norm, norms["total"])
         for group, factor in zip(self.optimizer.param_groups, (1.0, training.encoder_rate), strict=True):
             group["lr"] = training.learning_rate * schedule * factor
         self.optimizer.step()
-        return norms | {"total": norm}
+        return norms
 
     def _gradient_norms(self) -> dict[str, torch.Tensor]:
-        parts = {"encoder": self.model.encoder, "dynamics": self.model.dynamics, **dict(self.model.heads.items())}
-        gradients = {name: [p.grad for p in part.parameters() if p.grad is not None] for name, part in parts.items()}
-        return {name: torch.nn.utils.get_total_norm(found) for name, found in gradients.items() if found}
+        """Of every part that was trained, and "total"; each gradient is read once for both."""
+        gradients = {name: [p.grad for p in part if p.grad is not None] for name, part in self._parts.items()}
+        gradients = {name: found for name, found in gradients.items() if found}
+        norms = torch.stack(torch._foreach_norm([gradient for found in gradients.values() for gradient in found]))
+        by_part = norms.split([len(found) for found in gradients.values()])
+        return {name: part.norm() for name, part in zip(gradients, by_part, strict=True)} | {"total": norms.norm()}
+
+    def _trained_parts(self) -> dict[str, list[torch.nn.Parameter]]:
+        """Every parameter of the model, by the part that it belongs to."""
+        model = self.model
+        parts = {"encoder": model.encoder, "dynamics": model.dynamics, **dict(model.heads.items())}
+        parameters = {name: list(part.parameters()) for name, part in parts.items()}
+        return parameters if model.log_variance is None else {**parameters, "loss_weights": [model.log_variance]}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         encoder = list(self.model.encoder.parameters())

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-PlannerKind = Literal["auto", "exhaustive", "cem", "mppi", "random_shooting"]
+PlannerKind = Literal["auto", "exhaustive", "cem", "mppi", "random_shooting", "value"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +14,8 @@ class PlannerConfig:
     """How action sequences are searched in imagination; every number is per observation."""
 
     kind: PlannerKind = "auto"
-    """Search method. "auto" is "exhaustive" where actions^horizon is at most max_leaves, otherwise "cem"."""
+    """Search method. "auto" is "exhaustive" where actions^horizon is at most max_leaves, otherwise "cem". "value" does not
+    search: it takes the action of the highest Q, with a horizon of 1."""
 
     horizon: int = 4
     """Length of the imagined sequences, in environment steps."""
@@ -66,6 +67,8 @@ class PlannerConfig:
             raise TypeError(f"proposals must be an int, got {self.proposals!r}")
         if self.proposals < 0:
             raise ValueError(f"proposals must be at least 0, got {self.proposals}")
+        if self.kind == "value" and self.horizon != 1:
+            raise ValueError(f"kind 'value' imagines nothing: horizon must be 1, got {self.horizon}")
         if self.elites > self.samples:
             raise ValueError(f"elites must be at most samples={self.samples}, got {self.elites}")
         for name in ("elite_carry_fraction", "momentum", "warm_probability"):

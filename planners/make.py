@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jepa_rl.planners.action_value import ActionValuePlanner
 from jepa_rl.planners.actions import ActionSpec, BoxActions, FiniteActions
 from jepa_rl.planners.cem import CEMPlanner
 from jepa_rl.planners.config import PlannerConfig
@@ -20,6 +21,8 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
         raise ValueError(f"discount must lie in [0, 1], got {discount}")
     if config.kind == "exhaustive":
         return _exhaustive(config, _require_enumerable(config, actions), discount)
+    if config.kind == "value":
+        return ActionValuePlanner(space=_require_finite(config, actions), temperature=config.temperature)
     if config.kind == "auto" and not isinstance(actions, BoxActions) and _leaves(config, actions) <= config.max_leaves:
         return _exhaustive(config, actions, discount)
     if config.kind == "random_shooting":
@@ -58,11 +61,17 @@ def _leaves(config: PlannerConfig, actions: FiniteActions) -> int:
     return int(actions.joint_count**config.horizon)
 
 
-def _require_enumerable(config: PlannerConfig, actions: ActionSpec) -> FiniteActions:
+def _require_finite(config: PlannerConfig, actions: ActionSpec) -> FiniteActions:
     if isinstance(actions, BoxActions):
         raise ValueError(
-            f"kind 'exhaustive' needs finitely many actions, got {actions}; use 'cem', 'mppi', 'random_shooting' or 'auto'"
+            f"kind {config.kind!r} needs finitely many actions, got {actions}; "
+            "use 'cem', 'mppi', 'random_shooting' or 'auto'"
         )
+    return actions
+
+
+def _require_enumerable(config: PlannerConfig, actions: ActionSpec) -> FiniteActions:
+    actions = _require_finite(config, actions)
     leaves = _leaves(config, actions)
     if leaves > config.max_leaves:
         raise ValueError(

@@ -8,6 +8,7 @@ from jepa_rl.scripts.studies import run_study
 
 STUDIES = {
     "counting": ("counting_study", "arXiv:2509.12249: what anchors a JEPA representation, on the counting environment"),
+    "noise": ("noise_study", "arXiv:2407.03475, arXiv:2606.30068: who keeps signal, distractor and an exogenous bit"),
     "linear": ("linear_study", "arXiv:2407.03475: which features deep linear JEPA and MAE learn first"),
 }
 

@@ -1,4 +1,4 @@
-"""``jepa-rl speed``: the update against the bare forward and backward pass of the same networks, in one process."""
+"""``jepa-rl speed``: an update against the bare forward and backward pass of the same networks, and a decision."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from jepa_rl.world_model import Batch, WorldModel
 from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 
 ROUNDS = 15
+PLANNED = 8  # environments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
     batch = agent.replay.sample(training.batch_size, training.transitions, agent.streams.replay).to(agent.device)
 
     def bare() -> None:
-        bare_forward(agent.model, batch).backward()
+        bare_forward(agent.model, batch, imagined_heads=agent.config.model.imagined_heads).backward()
         agent.optimizer.zero_grad(set_to_none=True)
 
     update_seconds, bare_seconds = [], []
@@ -48,33 +49,46 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
     return UpdateSpeed(update_ms=1000 * statistics.median(update_seconds), bare_ms=1000 * statistics.median(bare_seconds))
 
 
-def bare_forward(model: WorldModel, batch: Batch) -> torch.Tensor:
-    """Every network once on the batch, summed to a number: encoder, dynamics over the window, heads on the latents.
+def measure_decision(agent: JEPAAgent) -> float:
+    """Median milliseconds in which the agent's planner decides for ``PLANNED`` environments, from observation to action."""
+    observation = agent.replay.sample(PLANNED, 1, agent.streams.replay).observation[:, 0].numpy()
 
-    Masked prediction has the encoder read the batch a second time, as in the update.
+    def decide() -> None:
+        agent.plan(observation, generator=agent.streams.prediction, deterministic=False)
+
+    return 1000 * statistics.median(_seconds(decide) for _ in range(ROUNDS))
+
+
+def bare_forward(model: WorldModel, batch: Batch, *, imagined_heads: bool) -> torch.Tensor:
+    """Every trained network once on what an update shows it, summed to a number: encoder, dynamics over the window, heads.
+
+    What an update does besides is no part of it: the EMA copy that makes the targets, losses, optimiser, replay. Masked
+    prediction has the encoder read the batch a second time, as in the update.
     """
     encoded = model.encode(batch.observation.flatten(0, 1)).unflatten(0, batch.observation.shape[:2])
     imagined = model.rollout(encoded[:, 0], batch.action)
     total = encoded.mean() + imagined.mean()
-    for name in ("reward", "termination"):
-        if name in model.heads and (name != "reward" or model.reward_input == "observation"):
-            total = total + model.heads[name](encoded).mean() + model.heads[name](imagined).mean()
-    for head in model.heads.values():
+    # Windows of encoded latents and their imagined counterparts, where the heads learn from both.
+    views = torch.cat([encoded, torch.cat([encoded[:, :1], imagined], dim=1)]) if imagined_heads else encoded
+    action = batch.action.repeat(len(views) // len(encoded), *[1] * (batch.action.ndim - 1))
+    before, taken, after = views[:, :-1].flatten(0, 1), action.flatten(0, 1), views[:, 1:].flatten(0, 1)
+    for name, head in model.heads.items():
         if isinstance(head, AuxiliaryTask):
-            taken = model.actions(batch.action.flatten(0, 1)).unflatten(0, batch.alive.shape)
-            continued = torch.cat([encoded[:, :1], imagined], dim=1)
-            total = total + head(encoded, taken).mean() + head(continued, taken).mean()
-    if "value" in model.heads:
-        total = total + model.action_value_logits(encoded[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)).mean()
-    if model.policy is not None:
-        total = total + model.policy.sample(encoded.flatten(0, 1), torch.Generator().manual_seed(0))[1].mean()
+            total = total + head(views, model.actions(taken).unflatten(0, action.shape[:2])).mean()
+        elif name == "value":
+            total = total + model.action_value_logits(before, taken).mean()
+        elif name == "policy" and model.policy is not None:
+            total = total + model.policy.sample(views.flatten(0, 1), torch.Generator().manual_seed(0))[1].mean()
+        elif name == "termination":
+            total = total + head(after).mean()
+        elif name == "reward" and model.reward_input == "observation":
+            total = total + head(views).mean()
+        elif name == "reward":
+            total = total + model.reward_logits(before, taken, after).mean()
     if "masked" in model.heads:
         patches = model.encode_patches(batch.observation.flatten(0, 1))
         nothing_hidden = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
         total = total + model.heads["masked"](patches, nothing_hidden).mean()
-    if "reward" in model.heads and model.reward_input == "transition":
-        action = batch.action.flatten(0, 1)
-        total = total + model.reward_logits(encoded[:, :-1].flatten(0, 1), action, imagined.flatten(0, 1)).mean()
     return total
 
 
@@ -86,7 +100,11 @@ def _seconds(work: Callable[[], object]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedArgs:
-    """Time a run's update against the bare forward and backward pass of the same networks, alternating in one process."""
+    """Time a run's update against the bare forward and backward pass of the same networks, alternating in one process.
+
+    The update is all of it: drawing a batch, the losses, the optimiser, the EMA copy. The bare pass is what no update of
+    these networks could do without: each of them once on the batch, and the gradient.
+    """
 
     run: tyro.conf.Positional[Path]
     """The run's folder; nothing in it is changed."""
@@ -101,4 +119,5 @@ def main(arguments: Sequence[str]) -> None:
         torch.set_num_threads(args.threads)
     agent = RunFolder.open(args.run).load_agent(env=True)
     found = measure_update(agent)
-    print(f"update  {found.update_ms:.2f} ms\nbare    {found.bare_ms:.2f} ms\nratio   {found.ratio:.2f}")
+    print(f"update    {found.update_ms:.2f} ms\nbare      {found.bare_ms:.2f} ms\nratio     {found.ratio:.2f}")
+    print(f"decision  {measure_decision(agent):.2f} ms for {PLANNED} environments")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial.distance import pdist
 from torch import Tensor
 
 from jepa_rl.world_model.bisimulation import separation_depth
-from jepa_rl.world_model.lipschitz import ROUNDING, lipschitz_estimate, plain
+from jepa_rl.world_model.lipschitz import lipschitz_estimate, plain
+from jepa_rl.world_model.merging import MergedObservations, Pairs
 
 LABEL_TOLERANCE = 1e-4  # labels pass through float32 as well
 
@@ -111,17 +111,6 @@ class DepthRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MergedObservations:
-    """Two observations of states that are not equivalent, closer than they should be."""
-
-    first: int  # row of the data
-    second: int
-    first_state: int
-    second_state: int
-    distance: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Certificate:
     """Bounds and measurements for one trained model; ``dataclasses.asdict`` makes it plain JSON.
 
@@ -164,16 +153,13 @@ def certify(
     [S, m], are the exact table. ``predict`` is T, latents and actions to latents; ``read`` is P, latents to [N] or [N, m].
     Both must be differentiable and treat rows independently. ``seed`` draws the sample of the Lipschitz estimates.
 
-    Only states that the table separates can count as merged. Two of them do if their centroids are no further apart than
-    ``merge_fraction`` times the mean distance between observations of such states, or than the mean of the two states'
-    mean distances to their centroids: where all distances are tiny, noise must not pass for separation. Two observations
-    count as merged by the first criterion alone; the closest ``listed`` are named. A full collapse merges all pairs.
+    Which states count as merged is said in ``merging.Pairs``; of the merged observations the closest ``listed`` are named.
 
     Raises ValueError for shapes and ranges that do not fit, a ``label`` other than the table's, and functions without a
     gradient; FloatingPointError for latents, predictions, readings and Jacobians that are not finite.
     """
-    if not 0 < merge_fraction < 1 or listed < 0:
-        raise ValueError(f"expected 0 < merge_fraction < 1 and listed >= 0, got {merge_fraction} and {listed}")
+    if listed < 0:
+        raise ValueError(f"listed must be at least 0, got {listed}")
     transition, state_label = np.asarray(transition), np.asarray(state_label)
     depth = separation_depth(transition, state_label)
     _check_data(latent, state, action, next_latent, label, state_label)
@@ -182,12 +168,12 @@ def certify(
             _errors("read", read(latent), torch.as_tensor(label)),
             _errors("predict", predict(latent, action), next_latent),
         )
-    pairs = _Pairs(plain(latent), state, depth)
+    pairs = Pairs(plain(latent), state, depth)
     lipschitz = lipschitz_estimate(read, latent, None, seed), lipschitz_estimate(predict, latent, action, seed)
     gap = separation_gap(transition, state_label, depth)
     apart = pairs.depth >= 0
-    scale = float(pairs.distance[apart].mean()) if apart.any() else None
-    threshold = max(merge_fraction * (scale or 0.0), ROUNDING * float(latent.norm(dim=1).max()))
+    scale = pairs.scale
+    threshold = pairs.threshold(merge_fraction)
     merged = np.flatnonzero(apart & (pairs.distance <= threshold))
     return Certificate(
         observations=len(latent),
@@ -207,45 +193,9 @@ def certify(
     )
 
 
-class _Pairs:
-    """All pairs of observations, and all pairs of the states that occur, in the order of pdist."""
-
-    def __init__(self, latent: np.ndarray, state: np.ndarray, depth: np.ndarray) -> None:
-        self.state = state
-        self.first, self.second = np.triu_indices(len(latent), 1)
-        self.distance = pdist(latent)
-        self.depth = depth[state[self.first], state[self.second]]
-        occurring, member = np.unique(state, return_inverse=True)
-        centre = np.stack([latent[member == k].mean(0) for k in range(len(occurring))])
-        radius = np.bincount(member, np.linalg.norm(latent - centre[member], axis=1)) / np.bincount(member)
-        one, other = np.triu_indices(len(occurring), 1)
-        self.states = np.column_stack([occurring[one], occurring[other]])
-        self.state_depth = depth[tuple(self.states.T)]
-        self.state_distance = np.linalg.norm(centre[one] - centre[other], axis=1)
-        self.mean_radius = (radius[one] + radius[other]) / 2
-
-    def merged_states(self, threshold: float) -> tuple[tuple[int, int], ...]:
-        """Pairs of states that the table separates and the latents do not."""
-        near = self.state_distance <= np.maximum(threshold, self.mean_radius)
-        return tuple((int(i), int(j)) for i, j in self.states[near & (self.state_depth >= 0)])
-
-    def closest(self, chosen: np.ndarray, count: int) -> tuple[MergedObservations, ...]:
-        """The ``count`` closest of the chosen pairs of observations."""
-        return tuple(
-            MergedObservations(
-                first=int(self.first[k]),
-                second=int(self.second[k]),
-                first_state=int(self.state[self.first[k]]),
-                second_state=int(self.state[self.second[k]]),
-                distance=float(self.distance[k]),
-            )
-            for k in chosen[np.argsort(self.distance[chosen], kind="stable")[:count]]
-        )
-
-
 def _depth_row(
     depth: int,
-    pairs: _Pairs,
+    pairs: Pairs,
     gap: np.ndarray,
     errors: tuple[ErrorSummary, ErrorSummary],
     lipschitz: tuple[float, float],

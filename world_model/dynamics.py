@@ -50,3 +50,18 @@ class LatentDynamics(nn.Module):
 
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         return self.net(torch.cat([latent, action], dim=1))
+
+    def rollout(self, latent: Tensor, action: Tensor) -> Tensor:
+        """Apply T over and over: latents [B, D] and encoded actions [B, T, width] to the T following latents [B, T, D]."""
+        first, *others = self.net
+        assert isinstance(first, nn.Linear)
+        of_latent, of_action = first.weight.split([latent.shape[1], action.shape[2]], dim=1)
+        # What the actions add to the first layer does not depend on the latents: one product for all steps.
+        added = functional.linear(action, of_action, first.bias)
+        imagined = []
+        for step in added.unbind(1):
+            latent = torch.addmm(step, latent, of_latent.t())
+            for layer in others:
+                latent = layer(latent)
+            imagined.append(latent)
+        return torch.stack(imagined, dim=1)

@@ -113,7 +113,8 @@ class ActionValue(nn.Module):
 
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         """Outputs [N, k] for actions int64 [N]."""
-        return self.all(latent)[torch.arange(len(latent), device=latent.device), action]
+        every = self.all(latent)
+        return every.gather(1, action.view(-1, 1, 1).expand(-1, 1, every.shape[2])).squeeze(1)
 
     def all(self, latent: Tensor) -> Tensor:
         return self.net(latent).unflatten(1, (self.count, -1))

@@ -86,11 +86,8 @@ class WorldModel(nn.Module):
 
     def rollout(self, latent: Tensor, action: Tensor) -> Tensor:
         """Imagine: latents [B, D] and actions [B, T, ...] to the T following latents [B, T, D]."""
-        imagined = []
-        for t in range(action.shape[1]):
-            latent = self.predict(latent, action[:, t])
-            imagined.append(latent)
-        return torch.stack(imagined, dim=1)
+        encoded = self.actions(action.flatten(0, 1)).unflatten(0, action.shape[:2])
+        return self.dynamics.rollout(latent, torch.zeros_like(encoded) if self.action_free else encoded)
 
     def reward_logits(self, latent: Tensor, action: Tensor, next_latent: Tensor) -> Tensor:
         """Outputs [N, k] of the reward head for transitions between latents [N, D]."""
@@ -117,28 +114,53 @@ class WorldModel(nn.Module):
         encoded = action if isinstance(heads[0], ActionValue) else self.actions(action)
         return torch.stack([frozen_call(head, latent, encoded) if frozen else head(latent, encoded) for head in heads])
 
-    def action_values(self, latent: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
+    def taken_values(self, latent: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
         """What the C value heads say of actions [N, ...], [C, N]; ``frozen`` as above."""
         return expectation(self.action_value_logits(latent, action, frozen=frozen), self.value_likelihood)
 
     def value(self, latent: Tensor) -> Tensor:
         """Map latents [N, D] to the mean over the value heads of Q(z, a), [N], at the best action known.
 
-        That is the policy's, where there is one, otherwise the best of all that ``all_values`` lists.
+        That is the policy's, where there is one, otherwise the best of ``action_values``.
         """
         if "value" not in self.heads:
             return torch.zeros_like(latent[:, 0])
         if self.policy is not None:
-            return self.action_values(latent, self.policy.best(latent)).mean(0)
-        return self.all_values(latent).mean(0).amax(1)
+            return self.taken_values(latent, self.policy.best(latent)).mean(0)
+        return self.action_values(latent).amax(1)
+
+    def action_values(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to Q(z, a), [N, A], mean over the value heads: of every action where they can be listed, else
+        of candidates.
+
+        Raises ValueError where the value head is switched off.
+        """
+        if "value" not in self.heads:
+            raise ValueError("action values need a value head: model.value.weight must be positive, got 0")
+        return self._listed_values(latent).mean(0)
+
+    def values(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Map latents [B, T + 1, D] and the actions [B, T, ...] taken at all but the last to the values of the latents,
+        [B, T + 1], and to Q of those actions, [B, T]."""
+        flat = latent.flatten(0, 1)
+        if isinstance(self.heads["value"], ActionValue):
+            every = self.action_values(flat).unflatten(0, latent.shape[:2])
+            return every.amax(2), every[:, :-1].gather(2, action.unsqueeze(2)).squeeze(2)
+        taken = self.taken_values(latent[:, :-1].flatten(0, 1), action.flatten(0, 1)).mean(0)
+        return self.value(flat).unflatten(0, latent.shape[:2]), taken.unflatten(0, action.shape[:2])
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether ``careful_value`` differs from ``value``."""
+        return len(self.critics) > 1 or self.policy is not None
 
     def careful_value(self, latent: Tensor, generator: torch.Generator) -> Tensor:
         """As ``value``, but by the least of the value heads, and at an action drawn from the policy: to bootstrap on."""
         if self.policy is not None:
-            return self.action_values(latent, self.policy.sample(latent, generator)[0]).amin(0)
-        return self.all_values(latent).amin(0).amax(1)
+            return self.taken_values(latent, self.policy.sample(latent, generator)[0]).amin(0)
+        return self._listed_values(latent).amin(0).amax(1)
 
-    def all_values(self, latent: Tensor) -> Tensor:
+    def _listed_values(self, latent: Tensor) -> Tensor:
         """Q of every listed action, [C, N, count], for latents [N, D]."""
         heads = [self.heads[name] for name in self.critics]
         listed = [head.all(latent) for head in heads if isinstance(head, ActionValue | CandidateActionValue)]
@@ -158,7 +180,7 @@ class WorldModel(nn.Module):
         """Draw actions [N, ...] for latents [N, D]: from the policy, or of finite ones from a softmax of Q."""
         if self.policy is not None:
             return self.policy.sample(latent, generator)[0]
-        probability = softmax_policy(self.all_values(latent).mean(0))
+        probability = softmax_policy(self.action_values(latent))
         uniform = torch.rand(probability.shape, generator=generator, device=generator.device).to(probability)
         index = (probability / -uniform.log()).argmax(1)  # arrivals at these rates: the first is drawn
         head = self.heads["value"]

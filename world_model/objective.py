@@ -6,8 +6,6 @@ nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,7 +19,7 @@ from jepa_rl.world_model.masked import block_shapes, masked_prediction_loss, sam
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.policy import policy_loss
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
-from jepa_rl.world_model.targets import BOUNDS
+from jepa_rl.world_model.targets import BOUNDS, Likelihood
 
 SCALE_FLOOR = 1e-4  # keeps the scale-free L_dyn finite when every latent is the same
 
@@ -76,22 +74,18 @@ def loss_terms(
     if config.masked.weight:
         terms["masked"] = _masked_loss(model, ema, batch, config, generator)
 
+    # The imagined counterpart starts from the same first latent, so that time indices agree.
+    continued = torch.cat([encoded[:, :1], imagined], dim=1)
+    views = torch.stack([encoded, continued] if config.imagined_heads else [encoded])
     for name, task in config.tasks.items():
-        if not task.weight:
-            continue
-        views = [gated(task.trains_encoder)]
-        if config.imagined_heads:
-            # The imagined counterpart starts from the same first latent, so that time indices agree.
-            heads_see = imagined if task.trains_encoder else imagined.detach()
-            views.append(torch.cat([views[0][:, :1], heads_see], dim=1))
-        loss = _task_loss(name, model, ema, detached, batch, config, discount, generator)
-        terms[name] = torch.stack([loss(view) for view in views]).mean()
+        if task.weight:
+            given = views if task.trains_encoder else views.detach()
+            terms[name] = _task_loss(name, model, ema, given, batch, config, discount, generator)
 
     if model.policy is not None:
-        imagined_from = torch.cat([detached[:, :1], imagined.detach()], dim=1)
-        terms["policy"] = _policy_loss(model, imagined_from, batch, config, generator)
+        terms["policy"] = _policy_loss(model, continued.detach(), batch, config, generator)
 
-    terms |= _regularizer_terms(encoded[batch.valid], config, generator)
+    terms |= _regularizer_terms(encoded, batch.valid, config, generator)
     for name, term in terms.items():
         if not torch.isfinite(term):
             raise FloatingPointError(f"the loss term {name!r} is {term.item()}; the update was not applied")
@@ -132,47 +126,61 @@ def _task_loss(
     name: str,
     model: WorldModel,
     ema: WorldModel | None,
-    encoded: Tensor,
+    views: Tensor,
     batch: Batch,
     config: ModelConfig,
     discount: float,
     generator: torch.Generator,
-) -> Callable[[Tensor], Tensor]:
-    """The loss of a task as a function of a view of the latents [B, T + 1, D]; its targets are drawn once for all views."""
+) -> Tensor:
+    """The loss of a task, mean over ``views`` [V, B, T + 1, D] of the latents; the first view is the encoded one.
+
+    A head reads all views in one call, and its targets are drawn once for all of them.
+    """
     if name == "reward":
-        return lambda view: _reward_loss(model, view, batch, config)
+        return _reward_loss(model, views, batch, config)
     if name == "value":
-        target = _value_target(ema, encoded, batch, config, discount, generator)
-        return lambda view: _value_loss(model, view, batch, config, target)
+        target = _value_target(ema, views[0].detach(), batch, config, discount, generator)
+        return _value_loss(model, views, batch, config, target)
     if name == "termination":
-        return lambda view: _termination_loss(model, view, batch)
+        logits = model.heads["termination"](views[:, :, 1:])
+        return _mean_loss(logits, batch.terminated.float(), "bernoulli", batch.alive)
     task = model.heads[name]
     assert isinstance(task, AuxiliaryTask)
     with torch.no_grad():
         action = model.actions(batch.action.flatten(0, 1)).unflatten(0, batch.alive.shape)
         aim = task.target(batch, generator)
-    return lambda view: task.loss(task(view, action), aim, batch)
+    outputs = task(views.flatten(0, 1), action.repeat(len(views), 1, 1)).unflatten(0, views.shape[:2])
+    return torch.stack([task.loss(output, aim, batch) for output in outputs]).mean()
 
 
-def _reward_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig) -> Tensor:
+def _mean_loss(logits: Tensor, target: Tensor, likelihood: Likelihood, mask: Tensor) -> Tensor:
+    """Mean over V views of outputs [V, B, S, k] for the targets [B, S], where bool[B, S]."""
+    loss = negative_log_likelihood(logits, target.expand(logits.shape[:-1]), likelihood)
+    return masked_mean(loss.mean(0), mask)
+
+
+def _reward_loss(model: WorldModel, views: Tensor, batch: Batch, config: ModelConfig) -> Tensor:
     likelihood = config.reward.likelihood
     if config.reward.input == "observation":
-        logits = model.heads["reward"](view)
         seen = batch.valid if config.reward.labels == "all" else batch.acted
         require_targets("the reward", batch.label, likelihood)
-        return masked_mean(negative_log_likelihood(logits, batch.label, likelihood), batch.labelled & seen)
+        return _mean_loss(model.heads["reward"](views), batch.label, likelihood, batch.labelled & seen)
     require_targets("the reward", batch.reward, likelihood)
-    action = batch.action.flatten(0, 1)
-    logits = model.reward_logits(view[:, :-1].flatten(0, 1), action, view[:, 1:].flatten(0, 1))
-    loss = negative_log_likelihood(logits, batch.reward.flatten(), likelihood)
-    return masked_mean(loss, batch.seen("reward")[:, 1:].flatten())
+    before, action, after = _transitions(views, batch)
+    logits = model.reward_logits(before, action, after).unflatten(0, (len(views), *batch.alive.shape))
+    return _mean_loss(logits, batch.reward, likelihood, batch.seen("reward")[:, 1:])
 
 
-def _value_loss(model: WorldModel, view: Tensor, batch: Batch, config: ModelConfig, target: Tensor) -> Tensor:
-    logits = model.action_value_logits(view[:, :-1].flatten(0, 1), batch.action.flatten(0, 1))
-    aim = target.flatten().expand(len(logits), -1)
-    loss = negative_log_likelihood(logits, aim, config.value.likelihood).mean(0)
-    return masked_mean(loss, batch.alive.flatten())
+def _value_loss(model: WorldModel, views: Tensor, batch: Batch, config: ModelConfig, target: Tensor) -> Tensor:
+    before, action, _ = _transitions(views, batch)
+    logits = model.action_value_logits(before, action).unflatten(1, (len(views), *batch.alive.shape))
+    return _mean_loss(logits.flatten(0, 1), target, config.value.likelihood, batch.alive)
+
+
+def _transitions(views: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The transitions of all views [V, B, T + 1, D] in a row: latents, actions, following latents; [V B T, ...] each."""
+    action = batch.action.expand(len(views), *batch.action.shape)
+    return views[:, :, :-1].flatten(0, 2), action.flatten(0, 2), views[:, :, 1:].flatten(0, 2)
 
 
 def _policy_loss(
@@ -182,7 +190,7 @@ def _policy_loss(
     assert model.policy is not None
     at = latent.flatten(0, 1)
     action, log_probability = model.policy.sample(at, generator)
-    value = model.action_values(at, action, frozen=True).mean(0)
+    value = model.taken_values(at, action, frozen=True).mean(0)
     return policy_loss(value, log_probability, batch.valid.flatten(), config.policy.entropy)
 
 
@@ -197,28 +205,28 @@ def _value_target(
 ) -> Tensor:
     """Returns [B, T]; the slow head values the latents [B, T + 1, D] of the observations, as in arXiv:2310.16828."""
     assert ema is not None
-    bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
+    behind = torch.zeros_like(batch.reward)
+    if config.value.gap:
+        best, taken = ema.values(latent, batch.action)
+        bootstrap, behind = best[:, 1:], best[:, :-1] - taken
+    if ema.is_careful or not config.value.gap:
+        bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)
-    if config.value.gap:
-        at, action = latent[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)
-        taken = ema.action_values(at, action).mean(0)
-        target = target - config.value.gap * (ema.value(at) - taken).unflatten(0, batch.alive.shape)
+    target = target - config.value.gap * behind
     bounds = BOUNDS.get(config.value.likelihood)
     return target if bounds is None else target.clamp(*bounds)
 
 
-def _termination_loss(model: WorldModel, view: Tensor, batch: Batch) -> Tensor:
-    logits = model.heads["termination"](view[:, 1:]).squeeze(-1)
-    loss = functional.binary_cross_entropy_with_logits(logits, batch.terminated.float(), reduction="none")
-    return masked_mean(loss, batch.alive)
-
-
-def _regularizer_terms(latent: Tensor, config: ModelConfig, generator: torch.Generator) -> dict[str, Tensor]:
-    """Terms on the encoded latents [N, D] of the batch."""
+def _regularizer_terms(
+    encoded: Tensor, valid: Tensor, config: ModelConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Terms on those of the encoded latents [B, T + 1, D] of the batch that are ``valid`` bool[B, T + 1]."""
     chosen = config.regularizer
-    terms = {}
+    if not (chosen.variance or chosen.covariance or chosen.sigreg):
+        return {}
+    latent, terms = encoded[valid], {}
     if chosen.variance:
         terms["variance"] = variance_hinge(latent)
     if chosen.covariance:

@@ -25,7 +25,7 @@ INFO = "info:"
 _TAKEN = {
     # Terms of the objective.
     *("dynamics", "masked", "reward", "value", "policy", "termination", "variance", "covariance", "sigreg"),
-    *("encoder", "total"),  # what logs say besides
+    *("encoder", "loss_weights", "total"),  # what logs say besides
     *dir(nn.ModuleDict()),  # what a torch module, which holds the heads by name, has of its own
 }
 

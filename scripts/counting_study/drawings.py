@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.envs.tabular import counting_table
 from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, ROWS, TARGETS, WEIGHTS, Row
-from jepa_rl.scripts.counting_study.summary import Estimate, Results
+from jepa_rl.scripts.counting_study.summary import Results
 from jepa_rl.scripts.reporting.drawing import (
     BLUE,
     COLOURS,
@@ -28,6 +28,7 @@ from jepa_rl.scripts.reporting.drawing import (
     plain_numbers,
     tidy,
 )
+from jepa_rl.scripts.reporting.tables import Estimate
 from jepa_rl.world_model.bisimulation import separation_depth
 
 COUNTS = 9

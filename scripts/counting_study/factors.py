@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import r2_score, silhouette_score
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.metrics import silhouette_score
 
 from jepa_rl.envs.counting import IMAGE_SIZE, SHAPES, CountingEnv
 from jepa_rl.scripts.counting_study.ridge_decoder import image_statistics, ridge_decode
-from jepa_rl.world_model.diagnostics import standardize
+from jepa_rl.scripts.probes import Probe, ProbeKind, majority, one_scale, probe
 
 FACTORS = ("count", "shape", "color", "position")
-CLASSES = ("count", "shape")  # the others are real numbers
-R2_FLOOR = -1.0
-HIDDEN = 64
-EPOCHS = 60
-DECAYS = (100.0, 3.0, 0.1)  # scikit-learn divides them by the number of rows
 TREES = 40
 CLUSTERED = 1_000  # rows that the number of clusters is chosen on
 MIN_SILHOUETTE = 0.25  # below it, "no substantial structure" (Kaufman & Rousseeuw 1990)
@@ -84,76 +74,17 @@ def mean_position(image: np.ndarray) -> np.ndarray:
     return np.array([x.mean(), y.mean()]) / (IMAGE_SIZE - 1) if len(x) else np.full(2, 0.5)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
-    """How well a factor can be read from latents that the probe was not fitted to."""
-
-    score: float  # accuracy for count and shape; R^2 for colour and position, at least -1
-    chance: float  # of the test half's most frequent class; of the training half's mean
-    kind: Literal["linear", "mlp"]
-
-
 def probe_factors(latent: np.ndarray, images: FactoredImages, seed: int) -> dict[str, Probe]:
-    """Probes "<factor>_linear" and "<factor>_mlp" of latents [N, D], fitted on the first half, scored on the second.
-
-    R^2 is bounded below by -1: one probe that diverges must not decide a mean over seeds.
-    """
+    """Probes "<factor>_linear" and "<factor>_mlp" of latents [N, D], fitted on the first half, scored on the second."""
     _check_rows(latent, images)
+    kinds: tuple[ProbeKind, ...] = ("linear", "mlp")
     found: dict[str, Probe] = {}
     for factor in FACTORS:
         fit, test = _halves(images, factor)
-        value, (x, x_test) = getattr(images, factor), _one_scale(latent[fit], latent[fit], latent[test])
-        probe = _probe_class if factor in CLASSES else _probe_numbers
-        for kind in ("linear", "mlp"):
-            with _capped():
-                score, chance = probe(x, value[fit], x_test, value[test], kind == "linear", seed)
-            found[f"{factor}_{kind}"] = Probe(score=score, chance=chance, kind="linear" if kind == "linear" else "mlp")
+        value = getattr(images, factor)
+        for kind in kinds:
+            found[f"{factor}_{kind}"] = probe(latent[fit], value[fit], latent[test], value[test], kind=kind, seed=seed)
     return found
-
-
-def _probe_class(
-    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, linear: bool, seed: int
-) -> tuple[float, float]:
-    model = LogisticRegression(C=100, max_iter=300, tol=1e-3).fit(x, y) if linear else _mlp(MLPClassifier, x, y, seed)
-    return float((model.predict(x_test) == y_test).mean()), _majority(y_test)
-
-
-def _probe_numbers(
-    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, linear: bool, seed: int
-) -> tuple[float, float]:
-    mean, std = y.mean(0), y.std(0)  # the network's steps are made for targets of unit size
-    unit = (y - mean) / std
-    model = RidgeCV(np.logspace(-1, 5, 7)).fit(x, unit) if linear else _mlp(MLPRegressor, x, unit, seed)
-    predicted = model.predict(x_test) * std + mean
-    score, chance = r2_score(y_test, predicted), r2_score(y_test, np.broadcast_to(mean, y_test.shape))
-    return max(float(score), R2_FLOOR), float(chance)
-
-
-def _mlp(kind: type[MLPClassifier] | type[MLPRegressor], x: np.ndarray, y: np.ndarray, seed: int) -> Any:
-    """The best of a few weight decays on held-out rows: with 256 dimensions of noise, early stopping alone is too late."""
-    fitted = [
-        kind(
-            hidden_layer_sizes=(HIDDEN,),
-            alpha=decay,
-            batch_size=min(100, len(x) // 2),
-            learning_rate_init=1e-2,
-            early_stopping=True,
-            validation_fraction=0.15,
-            n_iter_no_change=8,
-            max_iter=EPOCHS,
-            random_state=seed,
-        ).fit(x, y)
-        for decay in DECAYS
-    ]
-    return max(fitted, key=lambda model: model.best_validation_score_)
-
-
-@contextmanager
-def _capped() -> Iterator[None]:
-    """Iterations are capped for time; and k-means may be asked for more clusters than there are distinct points."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +133,7 @@ def _read(drawn: np.ndarray, images: FactoredImages, seed: int) -> dict[str, flo
         reader = ExtraTreesClassifier(**settings) if factor == "shape" else ExtraTreesRegressor(**settings)
         told, truth = reader.fit(look[fit], value[fit]).predict(look[test]), value[test]
         if factor == "shape":
-            errors[factor] = float((told != truth).mean() / (1 - _majority(truth)))
+            errors[factor] = float((told != truth).mean() / (1 - majority(truth)))
         else:
             errors[factor] = float((((told - truth) ** 2).mean(0) / truth.var(0)).mean())
     return errors
@@ -216,7 +147,7 @@ def kmeans_classes(latent: np.ndarray, max_classes: int = 12, seed: int = 0) -> 
     """
     if max_classes < 2:
         raise ValueError(f"max_classes must be at least 2, got {max_classes}")
-    (rows,) = _one_scale(latent[:CLUSTERED], latent[:CLUSTERED])
+    (rows,) = one_scale(latent[:CLUSTERED], latent[:CLUSTERED])
     if not rows.any():
         return 1
     distance = np.sqrt(np.maximum(((rows**2).sum(1)[:, None] + (rows**2).sum(1) - 2 * rows @ rows.T), 0))
@@ -229,24 +160,11 @@ def kmeans_classes(latent: np.ndarray, max_classes: int = 12, seed: int = 0) -> 
     return max(scores, key=lambda clusters: scores[clusters])
 
 
-def _one_scale(fit: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Like ``standardize``, rounding errors removed, but one scale for all dimensions: distances keep their proportions.
-
-    Dimensions made equally large would be equally loud, also those in which there is little but noise to hear.
-    """
-    std = fit.std(0, dtype=np.float64)
-    return [part * (std / (std.max() or 1.0)) for part in standardize(fit, *others)]
-
-
 def _halves(images: FactoredImages, factor: str) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the images that have the factor, in the first and in the second half."""
     has = np.arange(len(images.count)) if factor == "count" else np.flatnonzero(images.present)
     half = len(images.count) // 2
     return has[has < half], has[has >= half]
-
-
-def _majority(label: np.ndarray) -> float:
-    return float(np.bincount(label).max() / len(label))
 
 
 def _check_rows(latent: np.ndarray, images: FactoredImages) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from jepa_rl.scripts.counting_study.factors import counting_images, decoder_erro
 from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, Row, complete, row
 from jepa_rl.scripts.evaluate import HELDOUT_SEED, evaluate_agent
 from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.trained_agents import kept_or_trained, latents_of
 from jepa_rl.world_model import Batch, diagnostics, loss_terms
 from jepa_rl.world_model.alignment import gradient_alignment
 from jepa_rl.world_model.bisimulation import refine
@@ -52,12 +52,12 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     seed = 2 * HELDOUT_SEED + cell["seed"]
     images = counting_images(factory, IMAGES, seed=seed)
     more = counting_images(factory, IMAGES, seed=seed + HELDOUT_SEED)
-    latent, latent_more = _encode(agent, images.observation), _encode(agent, more.observation)
+    latent, latent_more = latents_of(agent, images.observation), latents_of(agent, more.observation)
     if not np.isfinite(latent).all():
         raise FloatingPointError(f"the encoder of {cell['name']} gives latents that are not finite")
     decoded = decoder_errors(latent_more, more, latent, images, seed=cell["seed"])
     held = heldout_windows(factory, WINDOWS, seed)
-    first, following = (torch.as_tensor(_encode(agent, part.numpy())) for part in held.batch.observation.unbind(1))
+    first, following = (torch.as_tensor(latents_of(agent, part.numpy())) for part in held.batch.observation.unbind(1))
     if cell["seed"] == DRAWN_SEED:
         np.savez_compressed(
             out / "drawings" / f"{cell['name']}.npz",
@@ -82,17 +82,8 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
 
 
 def _trained(cell: Cell, factory: Factory, chosen: Row, kept: Path) -> JEPAAgent:
-    settings = json.loads(json.dumps(cell))  # as a file gives it back: lists for tuples
-    if kept.exists():
-        agent = JEPAAgent.load(kept, device="cpu")
-        # The file of another setting would be measured as this one otherwise.
-        if json.loads(json.dumps(complete(agent.attachments["cell"]))) == settings:
-            return agent
-    agent = _train(from_dict(AgentConfig, cell["agent"]), cell, factory, chosen)
-    agent.attachments["cell"] = settings
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    agent.save(kept, exclude={"replay"})
-    return agent
+    config = from_dict(AgentConfig, cell["agent"])
+    return kept_or_trained(cell, kept, lambda: _train(config, cell, factory, chosen), complete)
 
 
 def _train(config: AgentConfig, cell: Cell, factory: Factory, chosen: Row) -> JEPAAgent:
@@ -137,10 +128,6 @@ class AlignmentProbe(BaseCallback):
             )
             self.looks.append({"update": agent._n_updates, "windows": LOOK_WINDOWS, **dataclasses.asdict(found)})
         return True
-
-
-def _encode(agent: JEPAAgent, observation: np.ndarray) -> np.ndarray:
-    return np.concatenate([agent.encode(observation[start : start + 250]) for start in range(0, len(observation), 250)])
 
 
 def _principal(latent: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from jepa_rl.scripts.counting_study import drawings
 from jepa_rl.scripts.counting_study.prose import compose
 from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, TARGETS, TRAVEL, WEIGHTS
 from jepa_rl.scripts.counting_study.rows import row as row_of
-from jepa_rl.scripts.counting_study.summary import Estimate, Result, Results, estimate
+from jepa_rl.scripts.counting_study.summary import Result, Results
 from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.tables import Estimate, estimate, markdown
 
 ALIGNED = ("reward", "value", "dense", "random-linear", "constant", "shuffled", "ema")
 FACTORS = ("count", "position", "color", "shape")
@@ -59,12 +60,6 @@ def table_of(runs: Sequence[Result]) -> str:
         figures = [estimate([run[key] for run in these]).text() for key in ("accuracy", "ari", "separation", "success")]
         lines.append(f"{name:<34} {len(these):>5} " + " ".join(f"{figure:>15}" for figure in figures))
     return "\n".join(lines)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def rows_table(results: Results) -> str:

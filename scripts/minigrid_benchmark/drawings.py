@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run, wilson
-from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, Task
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
 
 NAMES = {"jepa": "JEPA", "ppo": "PPO", "dqn": "5-step DQN"}
-COLOUR_OF = dict(zip(ALGORITHMS, COLOURS, strict=False))
 COLUMNS = 4
+LEGEND_ROW = 0.22  # inches
 
 
-def curves(results: Results, column: str, label: str) -> Figure:
-    """A success rate against environment steps, one panel per task."""
-    names = [NAMES[name] for name in results.algorithms]
-    return panels(results.tasks, names, label, lambda axes, task: _panel(axes, results, task, column))
+def curves(results: Results, column: str, label: str, names: Mapping[str, str] = NAMES) -> Figure:
+    """A success rate against environment steps, one panel per task.
+
+    ``names`` are those of the algorithms, in the order of their colours.
+    """
+    shown = [name for algorithm, name in names.items() if any(run.cell["algo"] == algorithm for run in results.runs)]
+    return panels(results.tasks, shown, label, lambda axes, task: _panel(axes, results, task, column, names))
 
 
 def panels(tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callable[[Axes, Any], None]) -> Figure:
     """One panel per task, whose lines ``draw`` labels with ``names``; the legend takes the panel after the last."""
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure = blank((max(2.5 * columns + 0.6, 4.6), 2.2 * rows + 0.4), dpi=110)
+    width = max(2.5 * columns + 0.6, 4.6)
+    across = legend_columns(names, width)
+    figure = blank((width, 2.2 * rows + 0.4 + LEGEND_ROW * (-(-len(names) // across) - 1)), dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         if number >= len(tasks):
@@ -41,11 +46,16 @@ def panels(tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callabl
         if number + columns >= len(tasks):
             axes.set_xlabel("environment steps", fontsize=9, color=INK)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(names)}
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": across}
     if len(tasks) < grid.size:
         place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
     figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)
     return figure
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """How many columns of names a legend below a figure of this width, in inches, has room for."""
+    return max(1, min(len(names), int(width / (0.5 + 0.085 * max(map(len, names))))))
 
 
 def _middle(columns: int, rows: int) -> tuple[float, float]:
@@ -53,11 +63,11 @@ def _middle(columns: int, rows: int) -> tuple[float, float]:
     return 1 - 0.5 / columns, 0.5 / rows
 
 
-def _panel(axes: Axes, results: Results, task: Task, column: str) -> None:
-    for algorithm in results.algorithms:
+def _panel(axes: Axes, results: Results, task: Task, column: str, names: Mapping[str, str]) -> None:
+    for colour, (algorithm, name) in zip(COLOURS, names.items(), strict=False):
         runs = results.of(task, algorithm)
         if runs:
-            _line(axes, runs, column, COLOUR_OF[algorithm], NAMES[algorithm])  # type: ignore[index]
+            _line(axes, runs, column, colour, name)
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
     axes.set_xlim(0, task.env_steps)
     axes.set_ylim(-0.03, 1.03)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import gymnasium as gym
 import numpy as np
@@ -21,7 +21,7 @@ from jepa_rl.scripts.curve import forget_peak_memory
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES, EpsilonGreedy
-from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes
+from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes, Outcome
 
 Factory = functools.partial[gym.Env[Any, Any]]
 
@@ -39,10 +39,8 @@ def contender(cell: Cell, factory: Factory) -> Contender:
     """The cell's algorithm, untrained."""
     algo, settings, seed = cell["algo"], cell["settings"], cell["seed"]
     if algo == "jepa":
-        config = from_dict(AgentConfig, settings["agent"])
-        agent = JEPAAgent(config, factory, seed=seed, device="cpu")
-        # The other planners draw their candidates, also where the best of them is taken.
-        return Contender(model=agent, policy=agent, repeatable=config.planner.kind == "exhaustive")
+        agent = JEPAAgent(from_dict(AgentConfig, settings["agent"]), factory, seed=seed, device="cpu")
+        return our_contender(agent)
     model = BASELINES[algo].make(factory, settings, seed, cell["env_steps"])
     policy: PolicyPredictor = model
     if isinstance(model, DQN):
@@ -50,12 +48,26 @@ def contender(cell: Cell, factory: Factory) -> Contender:
     return Contender(model=model, policy=policy, repeatable=True)
 
 
+def our_contender(agent: JEPAAgent) -> Contender:
+    """Our agent as a contender."""
+    # The other planners draw their candidates, also where the best of them is taken.
+    return Contender(model=agent, policy=agent, repeatable=agent.config.planner.kind in ("exhaustive", "value"))
+
+
+class Episodes(Protocol):
+    """Held-out episodes, as ``HeldOutEpisodes`` are of MiniGrid."""
+
+    def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
+        """What the policy achieves on them."""
+        ...
+
+
 class Curve(BaseCurve):
     """Success and return of held-out episodes, sampled and greedy."""
 
     figures = ("success_greedy", "success_sampled", "return_greedy", "return_sampled", "looped_share")
 
-    def __init__(self, cell: Cell, who: Contender, held: HeldOutEpisodes, file: TextIO) -> None:
+    def __init__(self, cell: Cell, who: Contender, held: Episodes, file: TextIO) -> None:
         super().__init__(cell, file)
         self._who = who
         self._held = held
@@ -77,14 +89,21 @@ COLUMNS = Curve.columns()
 
 
 def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
-    """Train the cell's algorithm; ``out``/NAME-seedN.csv is its curve, begun anew and written as it goes.
+    """Train the cell's algorithm and follow it.
 
     Held-out episodes are those of the base seed HELDOUT_SEED + seed: alike for every algorithm and at every point.
     """
-    forget_peak_memory()
     factory = functools.partial(make_env, cell["env_id"])
     held = HeldOutEpisodes(factory, cell["episodes"], HELDOUT_SEED + cell["seed"])
-    who = contender(cell, factory)
+    return follow(cell, contender(cell, factory), held, out)
+
+
+def follow(cell: Cell, who: Contender, held: Episodes, out: Path) -> dict[str, Any]:
+    """Train it for the cell's budget; ``out``/NAME-seedN.csv is its curve, begun anew and written as it goes.
+
+    Returns the last point's figures and how many ``points`` there are.
+    """
+    forget_peak_memory()
     with (out / f"{cell['name']}-seed{cell['seed']}.csv").open("w", newline="") as file:
         curve = Curve(cell, who, held, file)
         who.model.learn(cell["env_steps"], callback=curve)

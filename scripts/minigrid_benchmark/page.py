@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jepa_rl.scripts.counting_study.page import markdown
 from jepa_rl.scripts.minigrid_benchmark import drawings
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.prose import compose
@@ -23,6 +22,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
 )
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.tables import markdown
 
 MEASURES: dict[str, Callable[[Run], float]] = {
     "success at the end": lambda run: run.final,
@@ -70,20 +70,22 @@ def held_text(values: Sequence[float | None], budget: int) -> str:
     return mean if len(held) == 1 else f"{mean} ({seeds})"
 
 
+def scores(results: Results, tasks: Sequence[Task], name: str, read: Callable[[Run], float]) -> list[list[float]]:
+    """A figure of an algorithm's runs, by task."""
+    return [[read(run) for run in results.of(task, name)] for task in tasks]
+
+
 def overall_table(results: Results) -> str:
     """Interquartile means over tasks and seeds, and how probably the first algorithm beats each other."""
     tasks = [task for task in results.tasks if all(results.of(task, name) for name in results.algorithms)]
     if not tasks:
         return "No task has results of every algorithm yet."
-
-    def scores(name: str, read: Callable[[Run], float]) -> list[list[float]]:
-        return [[read(run) for run in results.of(task, name)] for task in tasks]
-
     first, *others = results.algorithms
     body = []
     for label, read in MEASURES.items():
-        means: list[Interval] = [interquartile_mean(scores(name, read)) for name in results.algorithms]
-        chances = [probability_of_improvement(scores(first, read), scores(name, read)) for name in others]
+        by_name = {name: scores(results, tasks, name, read) for name in results.algorithms}
+        means: list[Interval] = [interquartile_mean(by_name[name]) for name in results.algorithms]
+        chances = [probability_of_improvement(by_name[first], by_name[name]) for name in others]
         body.append([label, *(each.text() for each in (*means, *chances))])
     header = ["over " + ("one task" if len(tasks) == 1 else f"{len(tasks)} tasks")]
     header += [f"{NAMES[name]}: IQM" for name in results.algorithms]

@@ -37,8 +37,14 @@ def wilson(share: float, episodes: int) -> tuple[float, float]:
 class Run:
     """A finished cell with its curve."""
 
-    cell: dict[str, Any]
+    result: dict[str, Any]  # all that its JSON file holds
     curve: dict[str, np.ndarray]  # by column, one entry per evaluation
+
+    @property
+    def cell(self) -> dict[str, Any]:
+        """What distinguishes it from the others."""
+        cell: dict[str, Any] = self.result["cell"]
+        return cell
 
     @property
     def final(self) -> float:
@@ -72,8 +78,8 @@ class Results:
         """Raises FileNotFoundError where the folder has no results, ValueError for a curve with other columns."""
         done = sorted(folder.glob("*-seed*.json"))
         if not done:
-            raise FileNotFoundError(f"{folder} has no results; run jepa-rl benchmark minigrid first")
-        runs = [Run(json.loads(path.read_text())["cell"], read_curve(path.with_suffix(".csv"))) for path in done]
+            raise FileNotFoundError(f"{folder} has no results; run the benchmark without --render first")
+        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"))) for path in done]
         curves = {path.stem for path in folder.glob("*-seed*.csv")}
         return cls(tuple(runs), unfinished=len(curves - {path.stem for path in done}))
 

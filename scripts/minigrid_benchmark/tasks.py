@@ -39,8 +39,8 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The id without what all ids share."""
-        return self.env_id.removeprefix(PREFIX).removesuffix(SUFFIX)
+        """The id without what all ids share, and without a namespace."""
+        return self.env_id.rpartition("/")[2].removeprefix(PREFIX).removesuffix(SUFFIX)
 
 
 # Until a task is solved, the sampled half of an evaluation acts for 50 step limits (100 to 640 steps): as long as thousands

@@ -47,6 +47,11 @@ class Transitions:
                 raise ValueError(f"factor {name!r} is not finite")
 
 
+def rows_of(factors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What a Reader gives, each factor as float64[d]."""
+    return {name: np.asarray(value, np.float64).reshape(-1) for name, value in factors.items()}
+
+
 def random_transitions(factory: Callable[[], gym.Env[Any, Any]], read: Reader, number: int, seed: int) -> Transitions:
     """``number`` transitions under uniformly random actions; ``seed`` is that of the actions and of the first reset."""
     if number < 2:
@@ -54,17 +59,17 @@ def random_transitions(factory: Callable[[], gym.Env[Any, Any]], read: Reader, n
     env = factory()
     env.action_space.seed(seed)
     observation, info = env.reset(seed=seed)
-    present = _rows(read(env, observation, info))
+    present = rows_of(read(env, observation, info))
     kept, befores, afters = [], [], []
     for _ in range(number):
         kept.append(observation)
         befores.append(present)
         observation, _, terminated, truncated, info = env.step(env.action_space.sample())
-        present = _rows(read(env, observation, info))
+        present = rows_of(read(env, observation, info))
         afters.append(present)
         if terminated or truncated:
             observation, info = env.reset()
-            present = _rows(read(env, observation, info))
+            present = rows_of(read(env, observation, info))
     env.close()
     before, after = ({name: np.stack([row[name] for row in rows]) for name in present} for rows in (befores, afters))
     return Transitions(before=before, after=after, observation=np.stack(kept))
@@ -153,6 +158,11 @@ def modes_of(transitions: Transitions) -> list[Mode]:
     return sorted(modes, key=lambda mode: -mode.covariance)
 
 
+def autoencoded(modes: Sequence[Mode]) -> list[Mode]:
+    """The modes for an encoder that reconstructs its own observation: lambda is the variance, rho is 1, noise counts."""
+    return [replace(mode, covariance=mode.variance, error=0.0, influence=1.0) for mode in modes]
+
+
 def learning_times(
     objective: Objective, modes: Sequence[Mode], *, depth: int, scale: float, fraction: float = 0.5
 ) -> np.ndarray:
@@ -182,7 +192,3 @@ def learning_order(
             first[mode.factor] = min(first.get(mode.factor, math.inf), time)
         order[objective] = dict(sorted(first.items(), key=lambda entry: entry[1]))
     return order
-
-
-def _rows(factors: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value, np.float64).reshape(-1) for name, value in factors.items()}

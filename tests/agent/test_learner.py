@@ -53,6 +53,19 @@ def test_learned_weights_begin_at_the_fixed_ones_and_follow_the_losses(agent_of)
     )
 
 
+def test_learned_weights_are_a_part_of_the_gradient_that_is_clipped(agent_of):
+    agent = agent_of("uncertainty")
+    training = dataclasses.replace(agent.config.training, max_gradient_norm=0.01)
+    agent.learner._config = dataclasses.replace(agent.config, training=training)
+    figures = agent.learner.update(a_batch(agent), schedule=1.0)
+    norms = {name: norm for name, norm in figures.items() if name.endswith("_gradient_norm")}
+    total = norms.pop("total_gradient_norm")
+    assert norms["loss_weights_gradient_norm"] == pytest.approx(agent.model.log_variance.grad.norm().item() * total / 0.01)
+    assert total == pytest.approx(np.linalg.norm(list(norms.values())), rel=1e-5)
+    clipped = [p.grad.norm().item() for p in agent.model.parameters() if p.grad is not None]
+    assert np.linalg.norm(clipped) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_learned_weights_are_saved_and_loaded(agent_of, tmp_path):
     agent = agent_of("uncertainty")
     agent.learn(40)

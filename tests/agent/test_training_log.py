@@ -119,7 +119,7 @@ def collector(small_config, clock_env):
             replay=agent.replay,
             observations=agent.observation_adapter,
             actions=agent.action_adapter,
-            exploration=exploration,
+            explorer=agent.collector.explorer,
             streams=agent.streams,
             labeller=Labeller(agent.config.model, agent.observation_adapter, agent.streams),
             decide=decide,

@@ -6,6 +6,7 @@ import pytest
 import tyro
 
 from jepa_rl.planners import BoxActions, DiscreteActions, MultiDiscreteActions, PlannerConfig, make_planner
+from jepa_rl.planners.action_value import ActionValuePlanner
 from jepa_rl.planners.cem import CEMPlanner
 from jepa_rl.planners.exhaustive import ExhaustivePlanner
 from jepa_rl.planners.mppi import MPPIPlanner
@@ -41,6 +42,8 @@ def test_settings_that_contradict_each_other_are_refused():
         PlannerConfig(samples=16, elites=17)
     with pytest.raises(ValueError, match=r"min_std must be at most initial_std=0\.3, got 0\.4"):
         PlannerConfig(initial_std=0.3, min_std=0.4)
+    with pytest.raises(ValueError, match=r"kind 'value' imagines nothing: horizon must be 1, got 4"):
+        PlannerConfig(kind="value")
     with pytest.raises(ValueError, match=r"kind must be one of auto, exhaustive, .* got 'mcts'"):
         PlannerConfig(kind="mcts")
 
@@ -63,10 +66,11 @@ def test_the_settings_are_a_command_line_with_help(capsys):
         ("cem", CEMPlanner),
         ("mppi", MPPIPlanner),
         ("random_shooting", RandomShootingPlanner),
+        ("value", ActionValuePlanner),
     ],
 )
 def test_each_kind_makes_its_planner(kind, planner):
-    assert type(make_planner(PlannerConfig(kind=kind), DiscreteActions(2), 0.9)) is planner
+    assert type(make_planner(PlannerConfig(kind=kind, horizon=1), DiscreteActions(2), 0.9)) is planner
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,8 @@ def test_exhaustive_search_refuses_what_it_cannot_enumerate_with_the_numbers():
         make_planner(config, DiscreteActions(3), 0.9)
     with pytest.raises(ValueError, match=r"finitely many actions, got BoxActions\(size=2\); use 'cem'"):
         make_planner(config, BoxActions(2), 0.9)
+    with pytest.raises(ValueError, match=r"kind 'value' needs finitely many actions, got BoxActions\(size=2\)"):
+        make_planner(PlannerConfig(kind="value", horizon=1), BoxActions(2), 0.9)
 
 
 @pytest.mark.parametrize("discount", [-0.1, 1.1, float("nan")])

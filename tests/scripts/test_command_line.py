@@ -82,7 +82,9 @@ def test_wandb_works_offline(tmp_path, monkeypatch):
 
 def test_the_speed_command_compares_with_the_bare_pass(counting_run, capsys):
     assert run(["speed", str(counting_run)]) == 0
-    assert "ratio" in capsys.readouterr().out
+    told = {line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()}
+    assert told["ratio"] == pytest.approx(told["update"] / told["bare"], abs=0.02)
+    assert told["decision"] > 0
 
 
 def test_help_teaches(capsys):

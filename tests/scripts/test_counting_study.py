@@ -15,7 +15,8 @@ from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.counting_study import command, measure
 from jepa_rl.scripts.counting_study.rows import ROWS, SEEDS, TARGETS, WEIGHTS, cell, cells, complete, row
-from jepa_rl.scripts.counting_study.summary import Results, estimate
+from jepa_rl.scripts.counting_study.summary import Results
+from jepa_rl.scripts.reporting.tables import estimate
 
 
 def short(slug: str, **options):

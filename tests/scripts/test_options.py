@@ -84,5 +84,5 @@ def test_the_bare_pass_goes_through_every_head():
         labelled=torch.ones(5, 3, dtype=torch.bool),
         outcome=torch.full((5, 2), -torch.inf),
     )
-    bare_forward(model, batch).backward()
+    bare_forward(model, batch, imagined_heads=True).backward()
     assert all(p.grad is not None for head in model.heads.values() for p in head.parameters() if p.requires_grad)

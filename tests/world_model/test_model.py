@@ -6,6 +6,7 @@ import torch
 from jepa_rl.world_model import (
     AuxiliaryConfig,
     Batch,
+    DynamicsConfig,
     EncoderConfig,
     ModelConfig,
     ObservationSpec,
@@ -45,11 +46,16 @@ def test_the_generator_decides_every_weight_and_the_global_one_is_left_alone():
     assert not torch.equal(first.dynamics.net[0].weight, other.dynamics.net[0].weight)
 
 
-def test_rollout_repeats_the_one_step_prediction():
-    model = build(ModelConfig(latent_dim=8))
-    latent, action = torch.randn(4, 8), torch.randint(3, (4, 2))
+@pytest.mark.parametrize("action_free", [False, True])
+@pytest.mark.parametrize(("counts", "box"), [((3,), 0), ((2, 3), 0), ((), 2)])
+def test_rollout_repeats_the_one_step_prediction(counts, box, action_free):
+    dynamics = DynamicsConfig(action_free=action_free)
+    model = build(ModelConfig(latent_dim=8, dynamics=dynamics), action_counts=counts, box_size=box)
+    latent = torch.randn(4, 8)
+    action = torch.rand(4, 2, 2) if box else torch.randint(2, (4, 2) if len(counts) == 1 else (4, 2, 2))
     imagined = model.rollout(latent, action)
-    assert torch.equal(imagined[:, 1], model.predict(model.predict(latent, action[:, 0]), action[:, 1]))
+    once = model.predict(latent, action[:, 0])
+    assert torch.allclose(imagined, torch.stack([once, model.predict(once, action[:, 1])], dim=1), atol=1e-6)
 
 
 def test_a_transition_reward_depends_on_the_action_and_an_observation_reward_on_the_latent_reached():
@@ -74,8 +80,20 @@ def test_heads_that_are_off_leave_zero_reward_full_continuation_and_zero_value()
 def test_the_state_value_is_the_best_action_value():
     model = build(ModelConfig(latent_dim=8, value=ValueConfig(weight=1.0)))
     latent = torch.randn(4, 8)
-    each = [model.action_values(latent, torch.full((4,), a))[0] for a in range(3)]
+    each = [model.taken_values(latent, torch.full((4,), a))[0] for a in range(3)]
     assert torch.equal(model.value(latent), torch.stack(each).amax(0))
+
+
+@pytest.mark.parametrize(("counts", "box"), [((3,), 0), ((3, 4), 0), ((), 2)])
+def test_the_values_of_a_window_are_those_of_its_latents_and_of_the_actions_taken(counts, box):
+    model = build(ModelConfig(latent_dim=8, value=ValueConfig(weight=1.0)), action_counts=counts, box_size=box)
+    latent = torch.randn(4, 3, 8)
+    action = torch.rand(4, 2, 2) if box else torch.randint(3, (4, 2) if len(counts) == 1 else (4, 2, 2))
+    best, taken = model.values(latent, action)
+    for t in range(2):
+        assert torch.allclose(best[:, t], model.value(latent[:, t]), atol=1e-6)
+        assert torch.allclose(taken[:, t], model.taken_values(latent[:, t], action[:, t])[0], atol=1e-6)
+    assert torch.allclose(best[:, 2], model.value(latent[:, 2]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("counts", "box"), [((3, 4), 0), ((), 2), ((9, 9, 9), 0)])
@@ -87,7 +105,7 @@ def test_values_exist_for_multi_discrete_and_box_actions(counts, box):
     assert best.shape == (4,)
     # The zero action is always among the candidates that the maximum runs over, but for Sobol points of large spaces.
     if counts != (9, 9, 9):
-        assert (best >= model.action_values(latent, action)[0] - 1e-6).all()
+        assert (best >= model.taken_values(latent, action)[0] - 1e-6).all()
 
 
 def test_actions_are_one_hot_per_dimension():
@@ -162,6 +180,23 @@ def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols(kind):
     grid[0, 0, 0, 2] = 11
     with pytest.raises(ValueError, match=r"symbols up to \[10, 10, 10, 3\].*holds \[5, 0, 11, 0\]"):
         encoder(grid)
+
+
+def test_grids_that_are_the_same_are_encoded_once_and_count_as_often_as_they_are_there():
+    encoder = GridEncoder(shape=(2, 2, 1), symbols=(3,), kind="perceptron", embedding=8, hidden=(4,), latent_dim=6)
+    first, second = torch.randint(3, (2, 2, 2, 1), dtype=torch.uint8)
+    batch = torch.stack([first, second, first, first])
+    rows = []
+    encoder.net.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+
+    def gradient(latent: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(latent.square().sum(), encoder.net.net.net[0].weight)[0]
+
+    latent = encoder(batch)
+    each = torch.cat([encoder(grid[None]) for grid in batch])
+    assert rows == [2, 1, 1, 1, 1]
+    assert torch.allclose(latent, each, atol=1e-6)
+    assert torch.allclose(gradient(latent), gradient(each), atol=1e-5)
 
 
 def test_ema_moves_the_stated_share_and_copies_buffers():

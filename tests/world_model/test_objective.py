@@ -196,6 +196,23 @@ def test_termination_is_learned_on_the_observation_that_was_reached():
     assert terms_of(config, batch, model)[1]["termination"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("reward_input", ["observation", "transition"])
+def test_a_task_on_imagined_latents_too_is_the_mean_over_both(reward_input):
+    """A task's loss on the imagined latents alone is that of a window whose encodings they are."""
+    reward = RewardConfig(weight=1.0, input=reward_input)
+    config = dataclasses.replace(ALL, reward=reward, value=ValueConfig(weight=0), dynamics=DynamicsConfig(weight=0))
+    config = dataclasses.replace(config, auxiliaries=(AuxiliaryConfig(target="inverse"), AuxiliaryConfig(target="noise")))
+    batch, (model, encoded) = a_batch(), terms_of(config)
+    both = terms_of(dataclasses.replace(config, imagined_heads=True), batch, model)[1]
+    first = model.encode(batch.observation[:, 0])
+    imagined = torch.cat([first[:, None], model.rollout(first, batch.action)], dim=1)
+    model.encode = lambda observation: imagined.flatten(0, 1)
+    alone = terms_of(config, batch, model)[1]
+    for name, loss in both.items():
+        assert alone[name] != encoded[name]
+        assert loss.item() == pytest.approx((encoded[name].item() + alone[name].item()) / 2, rel=1e-5), name
+
+
 def test_the_terms_are_exactly_those_with_a_weight():
     config = dataclasses.replace(ALL, regularizer=RegularizerConfig(covariance=0.1, sigreg=0.2, sigreg_directions=8))
     auxiliaries = {task.target for task in AUXILIARIES}

@@ -1,0 +1,68 @@
+"""No search: the action that the value head ranks highest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from jepa_rl.planners.actions import FiniteActions
+from jepa_rl.planners.distributions import boltzmann, draw_categorical
+from jepa_rl.planners.types import LatentModel, Plan
+
+
+@runtime_checkable
+class ActionValueModel(Protocol):
+    """The one question that acting by the value head asks."""
+
+    def action_values(self, latent: Tensor) -> Tensor:
+        """Map latents [N, D] to Q(z, a) of every action, [N, A], in the order of ``FiniteActions.enumerate``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionValuePlanner:
+    """Act by argmax_a Q(z, a): the control that shows what planning adds to the same model."""
+
+    space: FiniteActions
+    temperature: float  # units of return
+
+    @torch.no_grad()
+    def plan(
+        self,
+        model: LatentModel,
+        latent: Tensor,
+        *,
+        generator: torch.Generator,
+        warm_start: Tensor | None = None,
+        warm: Tensor | None = None,
+        proposals: Tensor | None = None,
+        deterministic: bool = True,
+    ) -> Plan:
+        """Choose from each of the latents [B, D] separately; see ``Planner.plan``.
+
+        ``warm_start``, ``warm`` and ``proposals`` change nothing. With ``deterministic`` False the action is drawn with
+        weights exp(Q / temperature). Raises TypeError for a model without ``action_values``, ValueError for one that does
+        not value every action, FloatingPointError for values that are not finite.
+        """
+        if not isinstance(model, ActionValueModel):
+            raise TypeError(f"planner.kind 'value' needs a model with action_values, got {type(model).__name__}")
+        value = model.action_values(latent)
+        expected = len(latent), self.space.joint_count
+        if value.shape != expected:
+            raise ValueError(f"action values must have shape {list(expected)}, got {list(value.shape)}")
+        if not torch.isfinite(value).all():
+            raise FloatingPointError(f"action values are not finite in {int((~torch.isfinite(value)).sum())} entries")
+        chosen = (
+            value.argmax(dim=1)
+            if deterministic
+            else draw_categorical(boltzmann(value, self.temperature), 1, generator).squeeze(1)
+        )
+        actions = self.space.enumerate().to(latent.device)
+        return Plan(
+            actions=actions[chosen].unsqueeze(1),
+            value=value.gather(1, chosen.unsqueeze(1)).squeeze(1),
+            spread=value.std(dim=1, correction=0),
+        )

@@ -1,0 +1,149 @@
+"""The page of the benchmark and its figures, from the raw results."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from jepa_rl.scripts.anchors_benchmark.measure import MERGE_FRACTIONS
+from jepa_rl.scripts.anchors_benchmark.prose import compose
+from jepa_rl.scripts.anchors_benchmark.summary import effective_rank, improvement, mean, merged_share, merged_states
+from jepa_rl.scripts.anchors_benchmark.variants import NAMES, VARIANTS
+from jepa_rl.scripts.counting_study.page import markdown
+from jepa_rl.scripts.counting_study.summary import estimate
+from jepa_rl.scripts.minigrid_benchmark.drawings import LEGEND_ROW, curves, legend_columns
+from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
+from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run, interquartile_mean
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, picture, tidy
+
+LEVEL = LEVELS[-1]
+Entry = Callable[[Task, Sequence[Run]], str]
+
+
+def render(folder: Path, page: Path) -> Path:
+    """Write the page, and its figures to figures/anchors beside it; returns the page's path."""
+    results = Results.load(folder)
+    figures = page.parent / "figures" / "anchors"
+    figures.mkdir(parents=True, exist_ok=True)
+    drawn = {
+        "success": curves(results, "success_sampled", "sampled success", NAMES),
+        "merging": merging_figure(results),
+    }
+    for name, figure in drawn.items():
+        (figures / f"{name}.png").write_bytes(picture(figure, name, name).data)
+    tables = {
+        "success": by_task(results, lambda _, runs: mean(runs, lambda run: run.final)),
+        "greedy": by_task(results, lambda _, runs: mean(runs, lambda run: run.last("success_greedy"))),
+        "steps": by_task(results, steps_text),
+        "overall": overall_table(results),
+        "rank": by_task(results, lambda _, runs: mean(runs, effective_rank, 1)),
+        "merged": by_task(results, lambda _, runs: mean(runs, lambda run: 100 * merged_share(run), 1)),
+        "states": by_task(results, lambda _, runs: mean(runs, lambda run: 100 * merged_states(run), 0)),
+        "fractions": fractions_table(results),
+    }
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    return page
+
+
+def by_task(results: Results, entry: Entry) -> str:
+    """Variants by tasks; "-" where there is no run."""
+    body = []
+    for slug in with_runs(results):
+        found = {task: results.of(task, slug) for task in results.tasks}
+        body.append([NAMES[slug], *(entry(task, runs) if runs else "-" for task, runs in found.items())])
+    return markdown(["who trains the encoder", *(task.name for task in results.tasks)], body)
+
+
+def with_runs(results: Results) -> list[str]:
+    """The variants with results, in order."""
+    return [slug for slug in NAMES if any(run.cell["algo"] == slug for run in results.runs)]
+
+
+def steps_text(task: Task, runs: Sequence[Run]) -> str:
+    """When the level begins to be held: of the seeds that held it, and of all with the budget for those that did not."""
+    held = [run.when_held(LEVEL, "env_steps") for run in runs]
+    text = held_text(held, task.env_steps)
+    if all(step is None for step in held):
+        return text
+    counted = estimate([task.env_steps if step is None else step for step in held])
+    spread = "" if math.isnan(counted.half_width) else f" ± {counted.half_width:,.0f}"
+    return f"{text}; {counted.mean:,.0f}{spread}"
+
+
+def overall_table(results: Results) -> str:
+    """Interquartile means over the tasks that all variants have, and how probably (a) beats each other."""
+    slugs = with_runs(results)
+    tasks = [task for task in results.tasks if all(results.of(task, slug) for slug in slugs)]
+    body = []
+    for slug in slugs:
+        row = [NAMES[slug]]
+        for read in (lambda run: run.final, lambda run: run.area):
+            row.append(interquartile_mean(scores(results, tasks, slug, read)).text() if tasks else "-")
+            found = improvement(results, VARIANTS[0].slug, slug, read) if slug != VARIANTS[0].slug else None
+            row.append("-" if found is None else found.text())
+        body.append(row)
+    header = ["who trains the encoder", "end: IQM", "end: P((a) is better)", "budget: IQM", "budget: P((a) is better)"]
+    return markdown(header, body)
+
+
+def fractions_table(results: Results) -> str:
+    """The merged share under other thresholds."""
+    body = []
+    for slug in with_runs(results):
+        runs = [run for run in results.runs if run.cell["algo"] == slug]
+        shares = [mean(runs, lambda run, f=f: 100 * merged_share(run, f"{f:g}"), 1) for f in MERGE_FRACTIONS]  # type: ignore[misc]
+        body.append([NAMES[slug], *shares])
+    return markdown(["who trains the encoder", *(f"nearer than {f:g}" for f in MERGE_FRACTIONS)], body)
+
+
+def merging_figure(results: Results) -> Figure:
+    """Merged share against success, a dot per run, a panel per task."""
+    tasks = results.tasks
+    shown = with_runs(results)
+    width = max(2.6 * len(tasks) + 0.4, 5.2)
+    across = legend_columns([NAMES[slug] for slug in shown], width)
+    figure = blank((width, 2.7 + LEGEND_ROW * -(-len(shown) // across)), dpi=110)
+    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        for colour, slug in zip(COLOURS, NAMES, strict=True):
+            runs = results.of(task, slug)
+            share, success = [merged_share(run) for run in runs], [run.final for run in runs]
+            axes.plot(share, success, "o", color=colour, markersize=5, alpha=0.75, markeredgewidth=0)
+        axes.set_title(task.name, fontsize=10, color=INK, loc="left")
+        axes.set_ylim(-0.05, 1.05)
+        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])  # so that dots at 0 are whole
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+        axes.locator_params(axis="x", nbins=4)
+        axes.set_xlabel("merged pairs of states", fontsize=9, color=INK)
+        tidy(axes)
+    figure.axes[0].set_ylabel("success at the end", fontsize=9, color=INK)
+    marks = [Line2D([], [], marker="o", linestyle="none", color=COLOURS[list(NAMES).index(slug)]) for slug in shown]
+    names = [NAMES[slug] for slug in shown]
+    figure.legend(marks, names, loc="outside lower center", ncols=across, fontsize=9, frameon=False, labelcolor=INK)
+    return figure
+
+
+def terminal_table(folder: Path) -> str:
+    """The main figures, for a terminal."""
+    results = Results.load(folder)
+    columns = " ".join(f"{column:>12}" for column in ("success", "rank", "merged %"))
+    lines = [f"{'task':<20} {'who trains the encoder':<24} {'seeds':>5} {columns}  steps to hold {LEVEL:g}"]
+    for task in results.tasks:
+        for slug in with_runs(results):
+            if runs := results.of(task, slug):
+                figures = (
+                    mean(runs, lambda run: run.final),
+                    mean(runs, effective_rank, 1),
+                    mean(runs, lambda run: 100 * merged_share(run), 1),
+                )
+                told = " ".join(f"{figure:>12}" for figure in figures)
+                held = held_text([run.when_held(LEVEL, "env_steps") for run in runs], task.env_steps)
+                lines.append(f"{task.name:<20} {NAMES[slug]:<24} {len(runs):>5} {told}  {held}")
+    return "\n".join(lines)

@@ -1,0 +1,179 @@
+"""The statements of docs/noise.md about results, computed from them."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+
+from jepa_rl.scripts.noise_study.drawings import FOLLOWED, OBJECTIVES, noisy_levels, sooner
+from jepa_rl.scripts.noise_study.rows import REWARD_FREE, REWARD_ROWS, Level, Row, Task, row
+from jepa_rl.scripts.noise_study.summary import Results, first_time, probe, share, shares_ratio, success
+
+WIDTH = 118
+KEPT = 0.1  # share of the latents from which on the distractor counts as kept
+HELD = 0.9  # of the success that a row has over random actions without a distractor
+NEAR_CHANCE = 0.6  # accuracy of the bit's probe, where chance is 0.5
+READ = 0.95  # accuracy of the bit's probe from which on the bit counts as kept
+
+
+def filled(text: str, indent: str = "") -> str:
+    """A paragraph's lines at one width; ``indent`` begins all but the first."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def reflowed(text: str) -> str:
+    """Markdown with its paragraphs and list entries at one width again, now that their numbers are in."""
+
+    def block(part: str) -> str:
+        if part.startswith(("#", "|", "!")):
+            return part
+        if part.startswith("- "):
+            return "\n".join(filled(" ".join(entry.split()), "  ") for entry in re.split(r"\n(?=- )", part))
+        return filled(" ".join(part.split()))
+
+    return "\n\n".join(map(block, text.strip().split("\n\n")))
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Words in a row, the last after "and"."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def who_keeps(results: Results, chosen: Task) -> str:
+    """By level, the rows whose latents the distractor has a share of, and the others."""
+    lines = []
+    for level in results.levels(chosen):
+        if level.slug == "none":
+            continue
+        above: list[str] = []
+        below: list[str] = []
+        for each in results.rows(chosen):
+            found = results.estimate(share("distractor"), chosen, level, each)
+            if found.seeds:
+                (above if found.mean >= KEPT else below).append(f"{each.name} ({found.mean:.2f})")
+        told = f"kept by {listed(above)}" if above else "kept by no row"
+        rest = f"; not by {listed(below)}" if below else ""
+        lines.append(filled(f"- **{level.name}**: {told}{rest}", "  "))
+    return f"The distractor's share of the latents; from {KEPT:g} on it counts as kept:\n\n" + "\n".join(lines)
+
+
+def where_it_breaks(results: Results, chosen: Task) -> str:
+    """By row, the levels at which success is lost; empty without runs that have no distractor."""
+    clean = next((level for level in results.levels(chosen) if level.slug == "none"), None)
+    reference = None if clean is None else results.reference(chosen, clean)
+    if clean is None or reference is None:
+        return ""
+    lines = []
+    for each in results.rows(chosen):
+        best = results.estimate(success, chosen, clean, each)
+        if best.seeds:
+            needed = reference["success"] + HELD * (best.mean - reference["success"])
+            lost = _lost(results, chosen, each, needed)
+            told = f"lost at {listed(lost)}" if lost else "held at every level"
+            lines.append(filled(f"- {each.name}: {best.mean:.2f} without a distractor, {told}", "  "))
+    rule = f"Success, lost where less than {HELD:g} of what the row has over random actions without a distractor is left:"
+    return f"{rule}\n\n" + "\n".join(lines)
+
+
+def _lost(results: Results, chosen: Task, each: Row, needed: float) -> list[str]:
+    found = {level.name: results.estimate(success, chosen, level, each) for level in results.levels(chosen)}
+    return [f"{name} ({one.mean:.2f})" for name, one in found.items() if one.seeds and one.mean < needed]
+
+
+def fewer_labels(results: Results, chosen: Task) -> str:
+    """What fewer labels do at the last level, the loudest predictable distractor; empty for fewer than two rows."""
+    level, signal = results.levels(chosen)[-1], chosen.signals[0]
+    told = []
+    for slug in (*REWARD_ROWS, "dynamics"):
+        found = results.estimate(probe(f"{signal}_linear"), chosen, level, row(slug))
+        if found.seeds:
+            control = results.estimate(success, chosen, level, row(slug)).mean
+            told.append(f"{row(slug).name.removeprefix('reward ')}: {found.mean:.2f} and {control:.2f}")
+    if len(told) < 2:
+        return ""
+    return filled(f"Fewer labels at *{level.name}*, linear probe of the {signal} and success: {'; '.join(told)}.")
+
+
+def agreement(results: Results, chosen: Task) -> str:
+    """In how many cases a row's latents hold more of what the theory learns first."""
+    levels = noisy_levels(results, chosen)
+    first = [level.name for level in levels if sooner(results, chosen, level, "jepa") > 0]
+    lines = []
+    for slug in FOLLOWED:
+        objective = "autoencoder" if slug == "reconstruction" else "jepa"
+        agreed, against = 0, []
+        for level in levels:
+            found, predicted = (
+                results.estimate(shares_ratio, chosen, level, row(slug)),
+                sooner(results, chosen, level, objective),
+            )
+            if not found.seeds or not predicted:
+                continue
+            if (found.mean > 0.5) == (predicted > 0):
+                agreed += 1
+            else:
+                against.append(f"{level.name} ({found.mean:.2f})")
+        if agreed or against:
+            total, rest = agreed + len(against), f", not at {listed(against)}" if against else ""
+            lines.append(
+                filled(f"- {row(slug).name}, by the {OBJECTIVES[objective]}: at {agreed} of {total} levels{rest}", "  ")
+            )
+    head = filled(
+        f"The theory's JEPA learns the distractor before the signal at {listed(first) if first else 'no level'}. Do "
+        "the latents hold more of the distractor than of the signal where the theory learns it first, and less where "
+        "it does not?"
+    )
+    return f"{head}\n\n" + "\n".join(lines)
+
+
+def verdict(results: Results, chosen: Task) -> str:
+    """The claim of arXiv:2606.30068 at each kind of bit: shown or denied, part by part."""
+    parts = [
+        filled(
+            "The claim of [arXiv:2606.30068](https://arxiv.org/abs/2606.30068): predictive objectives without a reward "
+            "leave a probe of the bit near chance, the reward brings it close to 1, and 2 % of the labels are enough. Near "
+            f"chance is read as at most {NEAR_CHANCE:g}, kept as at least {READ:g}, for the mean over seeds of the linear "
+            "probe."
+        )
+    ]
+    for level in results.levels(chosen):
+        claims = (
+            _claim(results, chosen, level, "near chance without a reward", REWARD_FREE, lambda score: score <= NEAR_CHANCE),
+            _claim(results, chosen, level, "kept with all rewards", ("reward",), lambda score: score >= READ),
+            _claim(results, chosen, level, "kept with 2 % of them", ("reward-2",), lambda score: score >= READ),
+        )
+        lines = "\n".join(claim for claim in claims if claim)
+        parts.append(f"**{level.name[0].upper()}{level.name[1:]}.** {_theory_of_bit(results, chosen, level)}\n\n{lines}")
+    return "\n\n".join(parts)
+
+
+def _theory_of_bit(results: Results, chosen: Task, level: Level) -> str:
+    reference = results.reference(chosen, level)
+    if reference is None:
+        return ""
+    bit, count = (first_time(reference, "jepa", (name,)) for name in ("bit", "count"))
+    if math.isinf(bit):
+        return "The linear theory's JEPA never learns the bit."
+    return f"The linear theory's JEPA learns the bit {'before' if bit < count else 'after'} the count."
+
+
+def _claim(
+    results: Results, chosen: Task, level: Level, name: str, slugs: Sequence[str], holds: Callable[[float], bool]
+) -> str:
+    """One part of the claim with what was measured; empty where nothing was."""
+    found = {row(slug).name: results.estimate(probe("bit_linear"), chosen, level, row(slug)) for slug in slugs}
+    scores = {who: one.mean for who, one in found.items() if one.seeds}
+    if not scores:
+        return ""
+    count = sum(map(holds, scores.values()))
+    told = (
+        "shown"
+        if count == len(scores)
+        else "denied"
+        if not count
+        else f"denied in {len(scores) - count} of {len(scores)} rows"
+    )
+    return filled(f"- {name}: {told} ({', '.join(f'{who} {score:.2f}' for who, score in scores.items())})", "  ")

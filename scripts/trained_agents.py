@@ -1,0 +1,38 @@
+"""The agents of a grid's cells: trained once, kept in a file, and asked for their latents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jepa_rl.agent import JEPAAgent
+from jepa_rl.scripts.grid import Cell, Complete
+
+ENCODED = 250  # observations at a time
+
+
+def kept_or_trained(cell: Cell, file: Path, train: Callable[[], JEPAAgent], complete: Complete) -> JEPAAgent:
+    """The agent that ``file`` keeps if it is this cell's, else what ``train`` gives, kept there without its replay.
+
+    ``complete`` brings a kept cell to today's form, as for ``run_grid``.
+    """
+    settings = json.loads(json.dumps(cell))  # as a file gives it back: lists for tuples
+    if file.exists():
+        agent = JEPAAgent.load(file, device="cpu")
+        # The file of another setting would be measured as this one otherwise.
+        if json.loads(json.dumps(complete(agent.attachments["cell"]))) == settings:
+            return agent
+    agent = train()
+    agent.attachments["cell"] = settings
+    file.parent.mkdir(parents=True, exist_ok=True)
+    agent.save(file, exclude={"replay"})
+    return agent
+
+
+def latents_of(agent: JEPAAgent, observation: np.ndarray) -> np.ndarray:
+    """Latents float32[N, D] of observations [N, ...]."""
+    parts = [agent.encode(observation[start : start + ENCODED]) for start in range(0, len(observation), ENCODED)]
+    return np.concatenate(parts)
