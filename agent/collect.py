@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.env_faults import step_all
-from jepa_rl.agent.exploration import Explorer
+from jepa_rl.agent.exploration import Explorer, noisy
 from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
@@ -61,6 +61,7 @@ class Collector:
         streams: RandomStreams,
         decide: Decide,
         horizon: int,
+        noise: float = 0.0,
     ) -> None:
         self.connect(venv)
         self.replay = replay
@@ -70,6 +71,7 @@ class Collector:
         self.explorer = explorer
         self._streams = streams
         self._decide = decide
+        self._noise = noise  # standard deviation on planned actions, which must be those of a Box
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
@@ -143,7 +145,8 @@ class Collector:
         try:
             explores, chosen = self.explorer.choose(self.observation, timestep, self._streams.exploration)
             plan, decision = self._choose_planned(~explores)
-            action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, plan[:, 0])
+            wanted = noisy(plan[:, 0], self._noise, self._streams.exploration)
+            action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, wanted)
             env_action = self._actions.to_env(action)
             following, reward, done, infos = step_all(self.venv, env_action)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)

@@ -54,6 +54,9 @@ class ExplorationConfig:
     """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking episodes."""
     epsilon_steps: int = 5_000
     """Environment steps over which that share falls linearly."""
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise on the planner's Box actions, in action units (the box is [-1, 1], which the sum
+    is clipped to); other actions take none."""
     repeat: int = 1
     """Steps for which a random action is repeated; the count runs on across episodes."""
 
@@ -63,6 +66,7 @@ class ExplorationConfig:
         require_share("exploration.epsilon_end", self.epsilon_end)
         require(0 <= self.novelty_discount < 1, "exploration.novelty_discount", "in [0, 1)", self.novelty_discount)
         require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
+        require(0 <= self.noise < math.inf, "exploration.noise", "at least 0 action units", self.noise)
         require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)
 
     def epsilon(self, timestep: int) -> float:

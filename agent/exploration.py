@@ -53,6 +53,13 @@ class Explorer(ABC):
         """Take over a `state`; ValueError where its shapes do not fit."""
 
 
+def noisy(action: Array, std: float, rng: np.random.Generator) -> Array:
+    """Box actions [n, A] with Gaussian noise, within [-1, 1]; as they are, and nothing drawn, where ``std`` is 0."""
+    if not std:
+        return action
+    return np.clip(action + rng.normal(scale=std, size=action.shape), -1, 1).astype(action.dtype)
+
+
 class RandomActions(Explorer):
     """Uniform actions, in a share of the steps that falls as the configuration says."""
 

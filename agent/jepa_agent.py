@@ -129,10 +129,14 @@ class JEPAAgent(Algorithm):
             streams=self.streams,
             decide=self._decide,
             horizon=self.config.planner.horizon,
+            noise=0.0 if self.action_adapter.counts else self.config.exploration.noise,
         )
 
     def set_planner(self, config: PlannerConfig) -> None:
         """Plan with other settings from now on."""
+        if config.proposals and not self.model.can_propose:
+            needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
+            raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
         self.planner = make_planner(config, self.action_adapter.spec, self.config.discount)
 
     def learn(

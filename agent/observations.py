@@ -259,7 +259,10 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
         highest = np.asarray(space.high).reshape(-1, space.shape[2]).max(0)
         return ObservationSpec(kind="grid", shape=space.shape, dtype=dtype, counts=tuple(int(each) + 1 for each in highest))
     reach = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64))).flatten()
-    return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=tuple(np.flatnonzero(reach > WIDE).tolist()))
+    wide = tuple(np.flatnonzero(reach > WIDE).tolist())
+    ends = np.stack([space.low, space.high], axis=-1).astype(np.float64).reshape(-1, 2)
+    bounds = tuple((float(lowest), float(highest)) for lowest, highest in ends)
+    return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=wide, bounds=bounds)
 
 
 def _looks_like_an_image(space: spaces.Box) -> bool:

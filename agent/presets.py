@@ -14,6 +14,7 @@ from jepa_rl.world_model import (
     DynamicsConfig,
     EncoderConfig,
     ModelConfig,
+    PolicyConfig,
     RewardConfig,
     TerminationConfig,
     ValueConfig,
@@ -97,6 +98,31 @@ PRESETS = {
                 encoder=EncoderConfig(kind="image", convolutions=((32, 8, 8, 0), (32, 3, 1, 1)), layer_norm=True),
             ),
             replay=dataclasses.replace(_MINIGRID.replay, capacity=100_000),
+        ),
+    ),
+    "control": Preset(
+        env_id="Pendulum-v1",
+        total_timesteps=10_000,
+        agent=AgentConfig(
+            discount=0.99,
+            model=ModelConfig(
+                latent_dim=128,
+                encoder=EncoderConfig(hidden=(256,), layer_norm=True, scale_bounded=True),
+                dynamics=DynamicsConfig(target="ema", hidden=256),
+                reward=RewardConfig(likelihood="two_hot"),
+                value=ValueConfig(weight=1.0, likelihood="two_hot", critics=2),
+                policy=PolicyConfig(weight=1.0),
+                termination=TerminationConfig(weight=1.0),
+                ema_rate=0.02,
+            ),
+            planner=PlannerConfig(
+                horizon=3, samples=64, proposals=16, iterations=3, elites=12, max_leaves=128, temperature=0.5
+            ),
+            # Pushes that last swing a car out of a valley; single random ones cancel out.
+            exploration=ExplorationConfig(
+                warmup=1_000, epsilon_start=0.3, epsilon_end=0.05, epsilon_steps=4_000, noise=0.2, repeat=24
+            ),
+            training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=64, transitions=3, learning_rate=1e-3),
         ),
     ),
 }

@@ -6,7 +6,7 @@
 from jepa_rl.planners.actions import ActionSpec, BoxActions, DiscreteActions, FiniteActions, MultiDiscreteActions
 from jepa_rl.planners.config import PlannerConfig
 from jepa_rl.planners.make import make_planner
-from jepa_rl.planners.types import LatentModel, Plan, Planner
+from jepa_rl.planners.types import LatentModel, Plan, Planner, ProposingModel
 
 __all__ = [
     "ActionSpec",
@@ -18,5 +18,6 @@ __all__ = [
     "Plan",
     "Planner",
     "PlannerConfig",
+    "ProposingModel",
     "make_planner",
 ]

@@ -29,6 +29,10 @@ class PlannerConfig:
     iterations: int = 4
     """cem, mppi: rounds of drawing and scoring; the distribution is refitted between them."""
 
+    proposals: int = 0
+    """cem, mppi, random_shooting: further sequences, which the model's policy draws as it goes along; with those of Box
+    actions the model needs a policy, with finite ones a value."""
+
     elites: int = 32
     """Sequences that count as good: cem refits to them, and a plan that is not deterministic is drawn among them."""
 
@@ -59,6 +63,10 @@ class PlannerConfig:
                 raise TypeError(f"{name} must be an int, got {value!r}")
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not isinstance(self.proposals, int) or isinstance(self.proposals, bool):
+            raise TypeError(f"proposals must be an int, got {self.proposals!r}")
+        if self.proposals < 0:
+            raise ValueError(f"proposals must be at least 0, got {self.proposals}")
         if self.kind == "value" and self.horizon != 1:
             raise ValueError(f"kind 'value' imagines nothing: horizon must be 1, got {self.horizon}")
         if self.elites > self.samples:

@@ -31,6 +31,7 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
             horizon=config.horizon,
             discount=discount,
             samples=config.samples,
+            proposals=config.proposals,
             elites=config.elites,
             temperature=config.temperature,
         )
@@ -40,6 +41,7 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
         horizon=config.horizon,
         discount=discount,
         samples=config.samples,
+        proposals=config.proposals,
         iterations=config.iterations,
         elites=config.elites,
         carried=max(1, round(config.elite_carry_fraction * config.elites)),

@@ -20,6 +20,7 @@ class RandomShootingPlanner:
     horizon: int  # environment steps
     discount: float
     samples: int  # per observation
+    proposals: int  # further sequences, of the model's own choice
     elites: int
     temperature: float  # units of return
 
@@ -42,10 +43,15 @@ class RandomShootingPlanner:
         )
         sampled = self.space.sample((batch_size, self.samples, self.horizon), generator).to(latent.device)
         candidates = Candidates.scored(model, latent, guidance.lead(sampled), self.discount)
+        spread = candidates.spread
+        if self.proposals:
+            size = {"count": self.proposals, "horizon": self.horizon}
+            own = Candidates.proposed(model, latent, **size, discount=self.discount, generator=generator)
+            candidates = candidates.join(own)
         return candidates.choose(
             elites=self.elites,
             temperature=self.temperature,
             generator=generator,
             deterministic=deterministic,
-            spread=candidates.spread,
+            spread=spread,
         )

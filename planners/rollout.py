@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jepa_rl.planners.types import LatentModel
+from jepa_rl.planners.types import LatentModel, ProposingModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +69,26 @@ class Rollout:
         if term.shape != self.weight.shape:  # [N, 1] would broadcast in silence
             raise ValueError(f"imagined {name} must have shape {list(self.weight.shape)}, got {list(term.shape)}")
         _require_finite(name, term)
+
+
+def follow_proposals(
+    model: LatentModel, latent: Tensor, *, count: int, horizon: int, discount: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Let the model act by itself ``count`` times from each of the latents [B, D].
+
+    Returns its actions [B, count, H, ...] and the imagined returns [B, count]. Raises TypeError for a model that proposes
+    nothing, and FloatingPointError where a proposed action is not finite.
+    """
+    if not isinstance(model, ProposingModel):
+        raise TypeError(f"proposals need a model with propose(latent, generator), got {type(model).__name__}")
+    rollout = Rollout.start(latent).branch(count)
+    actions = []
+    for _ in range(horizon):
+        actions.append(model.propose(rollout.latent, generator))
+        _require_finite("proposal", actions[-1])
+        rollout = rollout.advance(model, actions[-1], discount)
+    returns = rollout.finish(model).view(len(latent), count)
+    return torch.stack(actions, dim=1).unflatten(0, (len(latent), count)), returns
 
 
 def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) -> Tensor:

@@ -16,7 +16,7 @@ from jepa_rl.planners.distributions import (
     boltzmann,
     draw_categorical,
 )
-from jepa_rl.planners.rollout import score
+from jepa_rl.planners.rollout import follow_proposals, score
 from jepa_rl.planners.types import LatentModel, Plan
 
 
@@ -74,6 +74,16 @@ class Candidates:
         """Imagine the sequences [B, M, H, ...] from the latents [B, D]."""
         return cls(actions=actions, returns=score(model, latent, actions, discount))
 
+    @classmethod
+    def proposed(
+        cls, model: LatentModel, latent: Tensor, *, count: int, horizon: int, discount: float, generator: torch.Generator
+    ) -> Candidates:
+        """``count`` sequences of the model's own choice from each of the latents [B, D]."""
+        actions, returns = follow_proposals(
+            model, latent, count=count, horizon=horizon, discount=discount, generator=generator
+        )
+        return cls(actions=actions, returns=returns)
+
     def join(self, other: Candidates) -> Candidates:
         """Put the candidates of another set behind these."""
         return Candidates(
@@ -124,6 +134,7 @@ class RefittingPlanner(ABC):
     horizon: int  # environment steps
     discount: float
     samples: int  # per iteration and observation
+    proposals: int  # sequences of the model's own choice, in the first iteration
     iterations: int
     elites: int
     carried: int  # candidates that stay for the next iteration; at least 1, so that the best is never lost
@@ -160,6 +171,8 @@ class RefittingPlanner(ABC):
         sequences = guidance.lead(distribution.sample(self.samples, generator))
         candidates = Candidates.scored(model, latent, sequences, self.discount)
         spread = candidates.spread
+        if self.proposals:
+            candidates = candidates.join(self._proposed(model, latent, generator))
         for _ in range(self.iterations - 1):
             distribution = distribution.refit(candidates.actions, self.weigh(candidates.returns), self.momentum)
             sequences = distribution.sample(self.samples, generator)
@@ -171,6 +184,16 @@ class RefittingPlanner(ABC):
             generator=generator,
             deterministic=deterministic,
             spread=spread,
+        )
+
+    def _proposed(self, model: LatentModel, latent: Tensor, generator: torch.Generator) -> Candidates:
+        return Candidates.proposed(
+            model,
+            latent,
+            count=self.proposals,
+            horizon=self.horizon,
+            discount=self.discount,
+            generator=generator,
         )
 
     def _first_distribution(self, latent: Tensor, guidance: Guidance) -> SequenceDistribution:

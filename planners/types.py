@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,15 @@ class LatentModel(Protocol):
 
     def value(self, latent: Tensor) -> Tensor:
         """Map latents [N, D] to state values [N]."""
+        ...
+
+
+@runtime_checkable
+class ProposingModel(LatentModel, Protocol):
+    """A model that also says what it would do, for planners with ``PlannerConfig.proposals``."""
+
+    def propose(self, latent: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw an action for each of the latents [N, D]: [N, ...], in the form of the planner's actions."""
         ...
 
 

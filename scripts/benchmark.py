@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jepa_rl.scripts.studies import run_study
 
 BENCHMARKS = {
+    "control": ("control_benchmark", "sample efficiency of control from vectors, beside SAC, PPO and DQN"),
     "minigrid": ("minigrid_benchmark", "sample efficiency on MiniGrid, beside PPO and n-step DQN"),
     "anchors": ("anchors_benchmark", "who should train the encoder, and whether merged states explain failing"),
 }

@@ -26,6 +26,18 @@ def parse_options(
     return tyro.cli(kind, args=arguments, default=default, prog=prog, registry=_registry)
 
 
+def split_agent_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take ``--agent.NAME VALUES`` out of a command line; the second list has them as ``--NAME VALUES``."""
+    rest: list[str] = []
+    options: list[str] = []
+    now = rest
+    for argument in arguments:
+        if argument.startswith("--"):
+            now = options if argument.startswith("--agent.") else rest
+        now.append("--" + argument.removeprefix("--agent.") if now is options and argument.startswith("--") else argument)
+    return rest, options
+
+
 def parse_auxiliary(text: str) -> AuxiliaryConfig:
     """The task that ``TARGET`` or ``TARGET:OPTION=VALUE,OPTION=VALUE`` stands for, as in ``info:count:weight=0.5``.
 

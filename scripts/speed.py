@@ -77,6 +77,8 @@ def bare_forward(model: WorldModel, batch: Batch, *, imagined_heads: bool) -> to
             total = total + head(views, model.actions(taken).unflatten(0, action.shape[:2])).mean()
         elif name == "value":
             total = total + model.action_value_logits(before, taken).mean()
+        elif name == "policy" and model.policy is not None:
+            total = total + model.policy.sample(views.flatten(0, 1), torch.Generator().manual_seed(0))[1].mean()
         elif name == "termination":
             total = total + head(after).mean()
         elif name == "reward" and model.reward_input == "observation":

@@ -1,13 +1,21 @@
 """The JEPA world model: encoder, latent dynamics, auxiliary heads, their losses, and what can be said of its latents."""
 
 from jepa_rl.world_model.batch import Batch
+from jepa_rl.world_model.build import build_world_model
 from jepa_rl.world_model.config import DynamicsConfig, ModelConfig, RegularizerConfig
 from jepa_rl.world_model.encoder_config import EncoderConfig, MaskedConfig, PatchConfig
-from jepa_rl.world_model.model import WorldModel, build_world_model
+from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.objective import loss_terms, loss_weights
 from jepa_rl.world_model.spec import ObservationSpec
 from jepa_rl.world_model.targets import register_auxiliary
-from jepa_rl.world_model.task_config import AuxiliaryConfig, RewardConfig, TaskConfig, TerminationConfig, ValueConfig
+from jepa_rl.world_model.task_config import (
+    AuxiliaryConfig,
+    PolicyConfig,
+    RewardConfig,
+    TaskConfig,
+    TerminationConfig,
+    ValueConfig,
+)
 
 __all__ = [
     "AuxiliaryConfig",
@@ -18,6 +26,7 @@ __all__ = [
     "ModelConfig",
     "ObservationSpec",
     "PatchConfig",
+    "PolicyConfig",
     "RegularizerConfig",
     "RewardConfig",
     "TaskConfig",

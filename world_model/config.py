@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 from jepa_rl.world_model.encoder_config import EncoderConfig, MaskedConfig
 from jepa_rl.world_model.targets import environment_target
-from jepa_rl.world_model.task_config import AuxiliaryConfig, RewardConfig, TaskConfig, TerminationConfig, ValueConfig
+from jepa_rl.world_model.task_config import (
+    AuxiliaryConfig,
+    PolicyConfig,
+    RewardConfig,
+    TaskConfig,
+    TerminationConfig,
+    ValueConfig,
+)
 from jepa_rl.world_model.validation import require, require_label_fraction, require_share
 
 Target = Literal["same", "stop", "ema"]
@@ -61,6 +68,7 @@ class ModelConfig:
     masked: MaskedConfig = field(default_factory=MaskedConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     value: ValueConfig = field(default_factory=ValueConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     termination: TerminationConfig = field(default_factory=lambda: TerminationConfig(weight=1.0))
     auxiliaries: tuple[AuxiliaryConfig, ...] = ()
     """More tasks, each TARGET or TARGET:OPTION=VALUE,..., as in inverse info:count:weight=0.5,label_fraction=0.1. Targets:
@@ -80,6 +88,11 @@ class ModelConfig:
         require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
         require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
         require_share("model.value.trace", self.value.trace)
+        require(self.value.critics >= 1, "model.value.critics", "at least 1", self.value.critics)
+        require(self.policy.hidden >= 1, "model.policy.hidden", "at least 1", self.policy.hidden)
+        require(self.policy.entropy >= 0, "model.policy.entropy", "at least 0", self.policy.entropy)
+        if self.policy.weight:
+            require(self.value.weight > 0, "model.value.weight", "positive with model.policy.weight", self.value.weight)
         require(0 <= self.value.gap < 1, "model.value.gap", "in [0, 1)", self.value.gap)
         require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
         if self.reward.labels == "acted":
@@ -93,6 +106,7 @@ class ModelConfig:
             "masked.weight": self.masked.weight,
             "reward.weight": self.reward.weight,
             "value.weight": self.value.weight,
+            "policy.weight": self.policy.weight,
             "termination.weight": self.termination.weight,
             "regularizer.variance": self.regularizer.variance,
             "regularizer.covariance": self.regularizer.covariance,

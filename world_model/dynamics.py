@@ -30,6 +30,10 @@ class ActionEncoder(nn.Module):
         one_hots = [functional.one_hot(column, count) for column, count in zip(columns, self.counts, strict=True)]
         return torch.cat(one_hots, dim=1).float()
 
+    def decode(self, encoded: Tensor) -> Tensor:
+        """The inverse for several discrete dimensions: float [N, width] to int64 [N, A]."""
+        return torch.stack([one_hot.argmax(1) for one_hot in encoded.split(self.counts, dim=1)], dim=1)
+
 
 class LatentDynamics(nn.Module):
     """T: latents [N, D] and encoded actions [N, width] to next latents [N, D]."""

@@ -39,6 +39,9 @@ class EncoderConfig:
     kind: EncoderKind = "auto"
     """auto: image for uint8 pixels and for colour planes of other dtypes, vector for other Box spaces; grid must be asked
     for. Every other space has an encoder of its own; in a Dict or Tuple the kind is that of the parts that it fits."""
+    scale_bounded: bool = False
+    """Vectors: scale components between bounds to [-1, 1], so that a narrow one counts as much as a wide one; those without
+    bounds are read as their symlog either way."""
     hidden: tuple[int, ...] = (256,)
     """Widths of the hidden layers of the vector encoder, and of the grid encoder that is a perceptron."""
     convolutions: tuple[tuple[int, int, int, int], ...] = ((32, 4, 4, 0), (64, 3, 2, 1), (64, 3, 1, 1))

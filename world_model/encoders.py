@@ -47,12 +47,25 @@ def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class VectorEncoder(nn.Module):
-    """Multi-layer perceptron over the flattened observation, whose components ``wide`` are read as their symlog."""
+    """Multi-layer perceptron over the flattened observation, whose components ``wide`` are read as their symlog.
 
-    def __init__(self, *, size: int, hidden: Sequence[int], latent_dim: int, wide: Sequence[int] = ()) -> None:
+    With the (low, high) ``bounds`` of every component, those between bounds that are not wide are scaled to [-1, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        hidden: Sequence[int],
+        latent_dim: int,
+        wide: Sequence[int] = (),
+        bounds: Sequence[tuple[float, float]] = (),
+    ) -> None:
         super().__init__()
         self.register_buffer("is_wide", wide_mask(size, wide), persistent=False)
         self.is_wide: Tensor | None
+        self.register_buffer("scaling", _scaling(bounds, wide), persistent=False)
+        self.scaling: Tensor | None
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(size, width), nn.LayerNorm(width), nn.SiLU()]
@@ -60,7 +73,21 @@ class VectorEncoder(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(size, latent_dim))
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.net(read_vector(observation, self.is_wide))
+        values = read_vector(observation, self.is_wide)
+        if self.scaling is not None:
+            values = torch.addcmul(self.scaling[1], values, self.scaling[0])
+        return self.net(values)
+
+
+def _scaling(bounds: Sequence[tuple[float, float]], wide: Sequence[int]) -> Tensor | None:
+    """Slope and offset [2, size] that take each component from its bounds to [-1, 1]; None without bounds."""
+    if not bounds:
+        return None
+    rows = [
+        (1.0, 0.0) if index in wide or low >= high else (2 / (high - low), -(high + low) / (high - low))
+        for index, (low, high) in enumerate(bounds)
+    ]
+    return torch.tensor(rows).T.contiguous()
 
 
 class OneHotEncoder(nn.Module):

@@ -120,6 +120,11 @@ class ActionValue(nn.Module):
         return self.net(latent).unflatten(1, (self.count, -1))
 
 
+def critic_names(count: int) -> tuple[str, ...]:
+    """Under which names a world model holds its Q heads; names of tasks have no hyphen."""
+    return ("value", *(f"value-{number}" for number in range(2, count + 1)))
+
+
 class CandidateActionValue(nn.Module):
     """Q(z, a) outputs where actions cannot be listed in the output layer: the action is an input.
 

@@ -7,32 +7,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jepa_rl.world_model.auxiliaries import build_auxiliary
-from jepa_rl.world_model.config import ModelConfig
 from jepa_rl.world_model.dynamics import ActionEncoder, LatentDynamics
 from jepa_rl.world_model.encoder_config import Precision
-from jepa_rl.world_model.encoders import (
-    GridEncoder,
-    ImageEncoder,
-    ImageFormat,
-    OneHotEncoder,
-    RowEncoder,
-    TextEncoder,
-    VectorEncoder,
+from jepa_rl.world_model.heads import (
+    ActionValue,
+    CandidateActionValue,
+    critic_names,
+    expectation,
 )
-from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, begin_near_zero, expectation, mlp, outputs_of
-from jepa_rl.world_model.masked import MaskedPredictor, block_shapes
-from jepa_rl.world_model.patches import PatchEncoder, patch_grid
-from jepa_rl.world_model.spec import ObservationSpec
+from jepa_rl.world_model.patches import PatchEncoder
+from jepa_rl.world_model.policy import GaussianPolicy, softmax_policy
+from jepa_rl.world_model.target import frozen_call
 from jepa_rl.world_model.targets import Likelihood
 from jepa_rl.world_model.task_config import RewardInput
 
-MAX_LISTED_ACTIONS = 64
-SOBOL_CANDIDATES = 63  # beside the zero action
-
 
 class WorldModel(nn.Module):
-    """Encoder, latent dynamics and heads. Answers a planner's questions (``step``, ``value``).
+    """Encoder, latent dynamics and heads. Answers a planner's questions (``step``, ``value``, ``propose``).
 
     Heads that are switched off are absent: without a reward head imagined rewards are 0, without a termination head
     imagined episodes go on, without a value head the value beyond the horizon is 0. ``log_variance`` [n] is learned where
@@ -51,6 +42,7 @@ class WorldModel(nn.Module):
         reward_likelihood: Likelihood,
         value_likelihood: Likelihood,
         action_free: bool,
+        critics: int = 1,
         learned_losses: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -63,6 +55,7 @@ class WorldModel(nn.Module):
         self.reward_likelihood: Likelihood = reward_likelihood
         self.value_likelihood: Likelihood = value_likelihood
         self.action_free = action_free
+        self.critics = critic_names(critics)
         self.learned_losses = tuple(learned_losses)
         self.log_variance = nn.Parameter(torch.zeros(len(learned_losses))) if learned_losses else None
 
@@ -115,170 +108,80 @@ class WorldModel(nn.Module):
             continuation = torch.ones_like(reward)
         return following, reward, continuation
 
-    def action_value_logits(self, latent: Tensor, action: Tensor) -> Tensor:
-        """Outputs [N, k] of the value head for actions [N, ...]."""
-        head = self.heads["value"]
-        encoded = action if isinstance(head, ActionValue) else self.actions(action)
-        return head(latent, encoded)
+    def action_value_logits(self, latent: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
+        """Outputs [C, N, k] of the C value heads for actions [N, ...]; ``frozen`` heads get no gradient."""
+        heads = [self.heads[name] for name in self.critics]
+        encoded = action if isinstance(heads[0], ActionValue) else self.actions(action)
+        return torch.stack([frozen_call(head, latent, encoded) if frozen else head(latent, encoded) for head in heads])
+
+    def taken_values(self, latent: Tensor, action: Tensor, *, frozen: bool = False) -> Tensor:
+        """What the C value heads say of actions [N, ...], [C, N]; ``frozen`` as above."""
+        return expectation(self.action_value_logits(latent, action, frozen=frozen), self.value_likelihood)
 
     def value(self, latent: Tensor) -> Tensor:
-        """Map latents [N, D] to max_a Q(z, a), [N]."""
+        """Map latents [N, D] to the mean over the value heads of Q(z, a), [N], at the best action known.
+
+        That is the policy's, where there is one, otherwise the best of ``action_values``.
+        """
         if "value" not in self.heads:
             return torch.zeros_like(latent[:, 0])
+        if self.policy is not None:
+            return self.taken_values(latent, self.policy.best(latent)).mean(0)
         return self.action_values(latent).amax(1)
 
     def action_values(self, latent: Tensor) -> Tensor:
-        """Map latents [N, D] to Q(z, a), [N, A]: of every action where they can be listed, else of candidates.
+        """Map latents [N, D] to Q(z, a), [N, A], mean over the value heads: of every action where they can be listed, else
+        of candidates.
 
         Raises ValueError where the value head is switched off.
         """
         if "value" not in self.heads:
             raise ValueError("action values need a value head: model.value.weight must be positive, got 0")
-        return expectation(self._value_head.all(latent), self.value_likelihood)
+        return self._listed_values(latent).mean(0)
 
     def values(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Map latents [B, T + 1, D] and the actions [B, T, ...] taken at all but the last to max_a Q(z, a), [B, T + 1], and
-        to Q of those actions, [B, T]."""
-        head, likelihood = self._value_head, self.value_likelihood
-        every = self.action_values(latent.flatten(0, 1)).unflatten(0, latent.shape[:2])
-        if isinstance(head, ActionValue):
-            taken = every[:, :-1].gather(2, action.unsqueeze(2)).squeeze(2)
-        else:
-            logits = self.action_value_logits(latent[:, :-1].flatten(0, 1), action.flatten(0, 1))
-            taken = expectation(logits, likelihood).unflatten(0, action.shape[:2])
-        return every.amax(2), taken
+        """Map latents [B, T + 1, D] and the actions [B, T, ...] taken at all but the last to the values of the latents,
+        [B, T + 1], and to Q of those actions, [B, T]."""
+        flat = latent.flatten(0, 1)
+        if isinstance(self.heads["value"], ActionValue):
+            every = self.action_values(flat).unflatten(0, latent.shape[:2])
+            return every.amax(2), every[:, :-1].gather(2, action.unsqueeze(2)).squeeze(2)
+        taken = self.taken_values(latent[:, :-1].flatten(0, 1), action.flatten(0, 1)).mean(0)
+        return self.value(flat).unflatten(0, latent.shape[:2]), taken.unflatten(0, action.shape[:2])
 
     @property
-    def _value_head(self) -> ActionValue | CandidateActionValue:
+    def is_careful(self) -> bool:
+        """Whether ``careful_value`` differs from ``value``."""
+        return len(self.critics) > 1 or self.policy is not None
+
+    def careful_value(self, latent: Tensor, generator: torch.Generator) -> Tensor:
+        """As ``value``, but by the least of the value heads, and at an action drawn from the policy: to bootstrap on."""
+        if self.policy is not None:
+            return self.taken_values(latent, self.policy.sample(latent, generator)[0]).amin(0)
+        return self._listed_values(latent).amin(0).amax(1)
+
+    def _listed_values(self, latent: Tensor) -> Tensor:
+        """Q of every listed action, [C, N, count], for latents [N, D]."""
+        heads = [self.heads[name] for name in self.critics]
+        listed = [head.all(latent) for head in heads if isinstance(head, ActionValue | CandidateActionValue)]
+        return expectation(torch.stack(listed), self.value_likelihood)
+
+    @property
+    def policy(self) -> GaussianPolicy | None:
+        """pi(a | z) of Box actions, where it is switched on."""
+        return next((head for head in self.heads.values() if isinstance(head, GaussianPolicy)), None)
+
+    @property
+    def can_propose(self) -> bool:
+        """Whether there is something to ``propose`` with."""
+        return "policy" in self.heads or ("value" in self.heads and bool(self.actions.counts))
+
+    def propose(self, latent: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw actions [N, ...] for latents [N, D]: from the policy, or of finite ones from a softmax of Q."""
+        if self.policy is not None:
+            return self.policy.sample(latent, generator)[0]
+        probability = softmax_policy(self.action_values(latent))
+        uniform = torch.rand(probability.shape, generator=generator, device=generator.device).to(probability)
+        index = (probability / -uniform.log()).argmax(1)  # arrivals at these rates: the first is drawn
         head = self.heads["value"]
-        assert isinstance(head, ActionValue | CandidateActionValue)
-        return head
-
-
-def build_world_model(
-    config: ModelConfig,
-    *,
-    observation: ObservationSpec,
-    action_counts: Sequence[int],
-    box_size: int,
-    generator: torch.Generator,
-) -> WorldModel:
-    """A freshly initialised world model; ``generator`` decides every initial weight.
-
-    Actions have ``action_counts`` choices per discrete dimension, or are vectors of ``box_size`` numbers in [-1, 1].
-    """
-    observation = observation.within(config.encoder.vocabulary)
-    seed = int(torch.randint(2**31, (), generator=generator))
-    # torch's layers initialise from the global generator; forking keeps that from leaking into the caller's program.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        actions = ActionEncoder(counts=action_counts, box_size=box_size)
-        encoder = _encoder(config, observation)
-        if config.encoder.layer_norm:
-            encoder = nn.Sequential(encoder, nn.LayerNorm(config.latent_dim))
-        return WorldModel(
-            encoder=encoder,
-            encoder_precision=config.encoder.precision,
-            actions=actions,
-            dynamics=LatentDynamics(
-                latent_dim=config.latent_dim,
-                action_width=actions.width,
-                hidden=config.dynamics.hidden,
-                layer_norm=config.encoder.layer_norm,
-            ),
-            # The predictor comes last, so that with and without it every other part begins with the same weights.
-            heads=_heads(config, observation, actions) | _masked_predictor(config, observation),
-            reward_input=config.reward.input,
-            reward_likelihood=config.reward.likelihood,
-            value_likelihood=config.value.likelihood,
-            action_free=config.dynamics.action_free,
-            learned_losses=config.learned_losses,
-        )
-
-
-def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
-    choice, latent_dim = config.encoder, config.latent_dim
-    if observation.kind == "image":
-        images = ImageFormat(shape=observation.shape, contrast=choice.contrast, low=observation.low, high=observation.high)
-        if choice.image_encoder == "patches":
-            return PatchEncoder(
-                images=images,
-                size=choice.patches.size,
-                width=choice.patches.width,
-                depth=choice.patches.depth,
-                heads=choice.patches.heads,
-                latent_dim=latent_dim,
-            )
-        return ImageEncoder(images=images, convolutions=choice.convolutions, latent_dim=latent_dim)
-    if observation.kind == "grid":
-        return GridEncoder(
-            shape=observation.shape,
-            symbols=observation.counts,
-            kind=choice.grid_encoder,
-            embedding=choice.embedding,
-            hidden=choice.hidden,
-            latent_dim=latent_dim,
-        )
-    if observation.kind == "onehot":
-        return OneHotEncoder(
-            counts=observation.counts, starts=observation.starts, hidden=choice.hidden, latent_dim=latent_dim
-        )
-    if observation.kind == "text":
-        return TextEncoder(hidden=choice.hidden, latent_dim=latent_dim)
-    if observation.kind == "row":
-        parts = [(_encoder(config, part), getattr(torch, part.dtype), part.shape) for part in observation.parts]
-        return RowEncoder(parts=parts, latent_dim=latent_dim)
-    size = int(torch.Size(observation.shape).numel())
-    return VectorEncoder(size=size, hidden=choice.hidden, latent_dim=latent_dim, wide=observation.wide)
-
-
-def _heads(config: ModelConfig, observation: ObservationSpec, actions: ActionEncoder) -> dict[str, nn.Module]:
-    latent_dim = config.latent_dim
-    heads: dict[str, nn.Module] = {}
-    if config.reward.weight:
-        inputs = latent_dim + (actions.width if config.reward.input == "transition" else 0)
-        heads["reward"] = reward = mlp(inputs, config.reward.hidden, outputs_of(config.reward.likelihood))
-        if config.reward.likelihood == "signed_bernoulli":
-            begin_near_zero(reward)
-    if config.value.weight:
-        heads["value"] = value = _value_head(config, actions)
-        if config.value.likelihood == "signed_bernoulli":
-            begin_near_zero(value.net)
-    if config.termination.weight:
-        heads["termination"] = mlp(latent_dim, config.termination.hidden, 1)
-    for task in config.auxiliaries:
-        if task.weight:
-            heads[task.target] = build_auxiliary(task, latent_dim=latent_dim, observation=observation, actions=actions)
-    return heads
-
-
-def _masked_predictor(config: ModelConfig, observation: ObservationSpec) -> dict[str, nn.Module]:
-    masked, patches = config.masked, config.encoder.patches
-    if not masked.weight:
-        return {}
-    if observation.kind != "image":
-        raise ValueError(f"model.masked.weight needs an observation of one image, got one of kind {observation.kind!r}")
-    grid = patch_grid(observation.shape, patches.size)
-    block_shapes(grid, scale=masked.scale, aspect=masked.aspect, blocks=masked.blocks)  # raises where the update would
-    predictor = MaskedPredictor(
-        grid=grid, patch_width=patches.width, width=masked.width, depth=masked.depth, heads=masked.heads
-    )
-    return {"masked": predictor}
-
-
-def _value_head(config: ModelConfig, actions: ActionEncoder) -> ActionValue | CandidateActionValue:
-    size = {"hidden": config.value.hidden, "outputs": outputs_of(config.value.likelihood)}
-    if len(actions.counts) == 1:
-        return ActionValue(latent_dim=config.latent_dim, count=actions.counts[0], **size)
-    return CandidateActionValue(latent_dim=config.latent_dim, candidates=_candidates(actions), **size)
-
-
-def _candidates(actions: ActionEncoder) -> Tensor:
-    """Encoded actions [P, width] over which a state's value is the maximum."""
-    if not actions.counts:
-        sobol = torch.quasirandom.SobolEngine(actions.width, scramble=True, seed=0).draw(SOBOL_CANDIDATES)
-        return torch.cat([torch.zeros(1, actions.width), 2 * sobol - 1])
-    if int(torch.Size(actions.counts).numel()) <= MAX_LISTED_ACTIONS:
-        return actions(torch.cartesian_prod(*[torch.arange(count) for count in actions.counts]))
-    sobol = torch.quasirandom.SobolEngine(len(actions.counts), scramble=True, seed=0).draw(MAX_LISTED_ACTIONS)
-    return actions((sobol * torch.tensor(actions.counts)).long())
+        return self.actions.decode(head.candidates[index]) if isinstance(head, CandidateActionValue) else index

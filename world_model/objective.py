@@ -17,6 +17,7 @@ from jepa_rl.world_model.heads import negative_log_likelihood, require_targets
 from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
 from jepa_rl.world_model.masked import block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.model import WorldModel
+from jepa_rl.world_model.policy import policy_loss
 from jepa_rl.world_model.regularizers import covariance_penalty, sigreg, variance_hinge
 from jepa_rl.world_model.targets import BOUNDS, Likelihood
 
@@ -29,6 +30,7 @@ def loss_weights(config: ModelConfig) -> dict[str, float]:
         "dynamics": config.dynamics.weight,
         "masked": config.masked.weight,
         **{name: task.weight for name, task in config.tasks.items()},
+        "policy": config.policy.weight,
         "variance": config.regularizer.variance,
         "covariance": config.regularizer.covariance,
         "sigreg": config.regularizer.sigreg,
@@ -45,7 +47,9 @@ def loss_terms(
     discount: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Every term of the objective, unweighted scalars; the keys are those of ``loss_weights(config)``.
+    """Every term of the objective, unweighted scalars.
+
+    The keys are those of ``loss_weights(config)``, but for "policy" where actions are finite and the model has none.
 
     ``ema`` is the slow copy of the model, needed when ``config.needs_ema``. Raises FloatingPointError, naming the term,
     when one is not finite.
@@ -70,15 +74,16 @@ def loss_terms(
     if config.masked.weight:
         terms["masked"] = _masked_loss(model, ema, batch, config, generator)
 
-    seen = [encoded]
-    if config.imagined_heads:
-        # The imagined counterpart starts from the same first latent, so that time indices agree.
-        seen.append(torch.cat([encoded[:, :1], imagined], dim=1))
-    views = torch.stack(seen)
+    # The imagined counterpart starts from the same first latent, so that time indices agree.
+    continued = torch.cat([encoded[:, :1], imagined], dim=1)
+    views = torch.stack([encoded, continued] if config.imagined_heads else [encoded])
     for name, task in config.tasks.items():
         if task.weight:
             given = views if task.trains_encoder else views.detach()
             terms[name] = _task_loss(name, model, ema, given, batch, config, discount, generator)
+
+    if model.policy is not None:
+        terms["policy"] = _policy_loss(model, continued.detach(), batch, config, generator)
 
     terms |= _regularizer_terms(encoded, batch.valid, config, generator)
     for name, term in terms.items():
@@ -134,7 +139,8 @@ def _task_loss(
     if name == "reward":
         return _reward_loss(model, views, batch, config)
     if name == "value":
-        return _value_loss(model, views, batch, config, _value_target(ema, views[0].detach(), batch, config, discount))
+        target = _value_target(ema, views[0].detach(), batch, config, discount, generator)
+        return _value_loss(model, views, batch, config, target)
     if name == "termination":
         logits = model.heads["termination"](views[:, :, 1:])
         return _mean_loss(logits, batch.terminated.float(), "bernoulli", batch.alive)
@@ -167,8 +173,8 @@ def _reward_loss(model: WorldModel, views: Tensor, batch: Batch, config: ModelCo
 
 def _value_loss(model: WorldModel, views: Tensor, batch: Batch, config: ModelConfig, target: Tensor) -> Tensor:
     before, action, _ = _transitions(views, batch)
-    logits = model.action_value_logits(before, action).unflatten(0, (len(views), *batch.alive.shape))
-    return _mean_loss(logits, target, config.value.likelihood, batch.alive)
+    logits = model.action_value_logits(before, action).unflatten(1, (len(views), *batch.alive.shape))
+    return _mean_loss(logits.flatten(0, 1), target, config.value.likelihood, batch.alive)
 
 
 def _transitions(views: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,16 +183,34 @@ def _transitions(views: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return views[:, :, :-1].flatten(0, 2), action.flatten(0, 2), views[:, :, 1:].flatten(0, 2)
 
 
+def _policy_loss(
+    model: WorldModel, latent: Tensor, batch: Batch, config: ModelConfig, generator: torch.Generator
+) -> Tensor:
+    """Of the imagined latents [B, T + 1, D], which carry no gradient; Q's weights receive none."""
+    assert model.policy is not None
+    at = latent.flatten(0, 1)
+    action, log_probability = model.policy.sample(at, generator)
+    value = model.taken_values(at, action, frozen=True).mean(0)
+    return policy_loss(value, log_probability, batch.valid.flatten(), config.policy.entropy)
+
+
 @torch.no_grad()
-def _value_target(ema: WorldModel | None, latent: Tensor, batch: Batch, config: ModelConfig, discount: float) -> Tensor:
+def _value_target(
+    ema: WorldModel | None,
+    latent: Tensor,
+    batch: Batch,
+    config: ModelConfig,
+    discount: float,
+    generator: torch.Generator,
+) -> Tensor:
     """Returns [B, T]; the slow head values the latents [B, T + 1, D] of the observations, as in arXiv:2310.16828."""
     assert ema is not None
+    behind = torch.zeros_like(batch.reward)
     if config.value.gap:
         best, taken = ema.values(latent, batch.action)
         bootstrap, behind = best[:, 1:], best[:, :-1] - taken
-    else:
-        bootstrap = ema.value(latent[:, 1:].flatten(0, 1)).unflatten(0, batch.alive.shape)
-        behind = torch.zeros_like(bootstrap)
+    if ema.is_careful or not config.value.gap:
+        bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)

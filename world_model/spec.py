@@ -22,6 +22,7 @@ class ObservationSpec:
     counts: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
     wide: tuple[int, ...] = ()  # components of the flattened vector that are read as their symlog
+    bounds: tuple[tuple[float, float], ...] = ()  # of each component of the flattened vector
     low: float = 0.0  # value of the darkest pixel
     high: float = 255.0  # value of the brightest pixel
     parts: tuple[ObservationSpec, ...] = ()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -14,6 +15,13 @@ Module = TypeVar("Module", bound=nn.Module)
 def frozen_copy(model: Module) -> Module:
     """A copy that no gradient reaches."""
     return copy.deepcopy(model).requires_grad_(False)
+
+
+def frozen_call(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    """What ``module`` gives for ``inputs``; gradients reach these, but not its parameters."""
+    held = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    output: torch.Tensor = functional_call(module, held, inputs)
+    return output
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ FUNCTION_TARGETS = ("random_linear", "random_network", "next_features")
 BATCH_TARGETS = (*NUMBER_TARGETS, *FUNCTION_TARGETS, "inverse", "reconstruction")
 INFO = "info:"
 _TAKEN = {
-    *("dynamics", "masked", "reward", "value", "termination", "variance", "covariance", "sigreg"),  # terms of the objective
+    # Terms of the objective.
+    *("dynamics", "masked", "reward", "value", "policy", "termination", "variance", "covariance", "sigreg"),
     *("encoder", "loss_weights", "total"),  # what logs say besides
     *dir(nn.ModuleDict()),  # what a torch module, which holds the heads by name, has of its own
 }

@@ -56,6 +56,9 @@ class ValueConfig(TaskConfig):
 
     likelihood: Likelihood = "gaussian"
     """As for the reward; bernoulli cuts returns to [0, 1], signed_bernoulli to [-1, 1]."""
+    critics: int = 1
+    """Q heads with weights of their own. Targets bootstrap on the least of them (arXiv:1802.09477), plans and the policy on
+    their mean."""
     trace: float = 1.0
     """lambda: 0 bootstraps after one step, 1 at the end of the training window."""
     gap: float = 0.0
@@ -65,6 +68,23 @@ class ValueConfig(TaskConfig):
     at_least_outcome: bool = False
     """Raise targets to the return that the episode then had, where it terminated: the best action is worth no less where
     transitions are deterministic, and one success is credited to all of its steps at once (arXiv:1806.05635)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The policy prior pi(a | z) of Box actions, trained towards what Q values most (arXiv:2310.16828).
+
+    Its loss trains it alone: neither the latents nor Q receive a gradient from it. With it, the value of a state is Q at
+    the policy's action instead of the maximum over fixed candidates. Finite actions need none: there the best action is
+    found by trying all of them, and what proposes plans is a softmax of Q.
+    """
+
+    weight: float = 0.0
+    """Weight of its loss; 0 switches it off."""
+    hidden: int = 256
+    """Width of its hidden layer."""
+    entropy: float = 1e-3
+    """Weight of its entropy, in ranges of Q over the batch (from the 5th to the 95th percentile) per nat."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import tyro
 from jepa_rl.scripts.anchors_benchmark.measure import train_and_measure
 from jepa_rl.scripts.anchors_benchmark.variants import QUICK, QUICK_TASK, SEEDS, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.grid import Backend, run_grid
-from jepa_rl.scripts.minigrid_benchmark.command import split_agent_options
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete
+from jepa_rl.scripts.options import split_agent_options
 
 try:
     from jepa_rl.scripts.anchors_benchmark.page import render, terminal_table

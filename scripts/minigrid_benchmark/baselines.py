@@ -154,13 +154,6 @@ def make_dqn(factory: Callable[[], gym.Env[Any, Any]], settings: dict[str, Any],
     )
 
 
-def gradient_updates(model: BaseAlgorithm) -> int:
-    """Gradient steps so far; PPO itself counts passes over its rollout."""
-    if isinstance(model, PPO):
-        return model._n_updates * -(-model.n_steps * model.n_envs // model.batch_size)
-    return model._n_updates
-
-
 @dataclass(frozen=True)
 class Baseline:
     """How a baseline is made, and with which settings."""

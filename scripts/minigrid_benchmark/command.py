@@ -25,6 +25,7 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import (
     complete,
     task,
 )
+from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.train import overridden
 
 try:
@@ -98,15 +99,3 @@ def main(arguments: Sequence[str]) -> None:
     page = PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name
     written = render(out, page)
     print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")
-
-
-def split_agent_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--agent.NAME VALUES`` out of a command line; the second list has them as ``--NAME VALUES``."""
-    rest: list[str] = []
-    options: list[str] = []
-    now = rest
-    for argument in arguments:
-        if argument.startswith("--"):
-            now = options if argument.startswith("--agent.") else rest
-        now.append("--" + argument.removeprefix("--agent.") if now is options and argument.startswith("--") else argument)
-    return rest, options

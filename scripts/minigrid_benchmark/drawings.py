@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,23 +20,27 @@ LEGEND_ROW = 0.22  # inches
 
 
 def curves(results: Results, column: str, label: str, names: Mapping[str, str] = NAMES) -> Figure:
-    """A success rate against environment steps, one panel per task; the legend takes the panel after the last.
+    """A success rate against environment steps, one panel per task.
 
     ``names`` are those of the algorithms, in the order of their colours.
     """
-    tasks = results.tasks
+    shown = [name for algorithm, name in names.items() if any(run.cell["algo"] == algorithm for run in results.runs)]
+    return panels(results.tasks, shown, label, lambda axes, task: _panel(axes, results, task, column, names))
+
+
+def panels(tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callable[[Axes, Any], None]) -> Figure:
+    """One panel per task, whose lines ``draw`` labels with ``names``; the legend takes the panel after the last."""
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
-    shown = [name for algorithm, name in names.items() if any(run.cell["algo"] == algorithm for run in results.runs)]
     width = max(2.5 * columns + 0.6, 4.6)
-    across = legend_columns(shown, width)
-    figure = blank((width, 2.2 * rows + 0.4 + LEGEND_ROW * (-(-len(shown) // across) - 1)), dpi=110)
+    across = legend_columns(names, width)
+    figure = blank((width, 2.2 * rows + 0.4 + LEGEND_ROW * (-(-len(names) // across) - 1)), dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         if number >= len(tasks):
             axes.axis("off")
             continue
-        _panel(axes, results, tasks[number], column, names)
+        draw(axes, tasks[number])
         if number % columns == 0:
             axes.set_ylabel(label, fontsize=9, color=INK)
         if number + columns >= len(tasks):
@@ -45,7 +49,7 @@ def curves(results: Results, column: str, label: str, names: Mapping[str, str] =
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": across}
     if len(tasks) < grid.size:
         place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
-    figure.legend([lines[name] for name in shown], shown, fontsize=10, frameon=False, labelcolor=INK, **place)
+    figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)
     return figure
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import functools
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -15,41 +11,19 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.curve import Curve as BaseCurve
+from jepa_rl.scripts.curve import forget_peak_memory
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES, EpsilonGreedy, gradient_updates
+from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES, EpsilonGreedy
 from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes, Outcome
-from jepa_rl.scripts.train import peak_rss_mb
 
 Factory = functools.partial[gym.Env[Any, Any]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """A row of a cell's CSV: an evaluation, and what training took up to it."""
-
-    task: str
-    algo: str
-    seed: int
-    env_steps: int
-    success_greedy: float
-    success_sampled: float
-    return_greedy: float
-    return_sampled: float
-    looped_share: float  # of the greedy episodes
-    wall_seconds: float  # of training, without any evaluation
-    evaluation_seconds: float  # of all evaluations up to and with this one
-    updates: int  # gradient steps
-    peak_memory_mb: float  # resident, of the process
-
-
-COLUMNS = tuple(field.name for field in dataclasses.fields(Point))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,54 +62,30 @@ class Episodes(Protocol):
         ...
 
 
-class Curve(BaseCallback):
-    """Evaluates each time ``eval_every`` environment steps have passed, writes a row, and stops after ``env_steps``."""
+class Curve(BaseCurve):
+    """Success and return of held-out episodes, sampled and greedy."""
+
+    figures = ("success_greedy", "success_sampled", "return_greedy", "return_sampled", "looped_share")
 
     def __init__(self, cell: Cell, who: Contender, held: Episodes, file: TextIO) -> None:
-        super().__init__()
-        self.points: list[Point] = []
-        self._cell = cell
+        super().__init__(cell, file)
         self._who = who
         self._held = held
-        self._file = file
-        self._writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        self._evaluating = 0.0
 
-    def _on_training_start(self) -> None:
-        self._began = time.perf_counter()
-        self._writer.writeheader()
-        self._file.flush()
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps < (len(self.points) + 1) * self._cell["eval_every"]:
-            return True
-        point = self._evaluate()
-        self.points.append(point)
-        self._writer.writerow(dataclasses.asdict(point))
-        self._file.flush()
-        return self.num_timesteps < self._cell["env_steps"]
-
-    def _evaluate(self) -> Point:
-        began = time.perf_counter()
-        training = began - self._began - self._evaluating
+    def evaluate(self) -> dict[str, float]:
+        """Returns as MiniGrid pays them; ``looped_share`` is that of the greedy episodes."""
         sampled = self._held.run(self._who.policy, deterministic=False)
         greedy = self._held.run(self._who.policy, deterministic=True, repeatable=self._who.repeatable)
-        self._evaluating += time.perf_counter() - began
-        return Point(
-            task=self._cell["env_id"],
-            algo=self._cell["algo"],
-            seed=self._cell["seed"],
-            env_steps=self.num_timesteps,
-            success_greedy=greedy.success,
-            success_sampled=sampled.success,
-            return_greedy=greedy.mean_return,
-            return_sampled=sampled.mean_return,
-            looped_share=greedy.looped,
-            wall_seconds=training,
-            evaluation_seconds=self._evaluating,
-            updates=gradient_updates(self._who.model),
-            peak_memory_mb=peak_rss_mb(),
-        )
+        return {
+            "success_greedy": greedy.success,
+            "success_sampled": sampled.success,
+            "return_greedy": greedy.mean_return,
+            "return_sampled": sampled.mean_return,
+            "looped_share": greedy.looped,
+        }
+
+
+COLUMNS = Curve.columns()
 
 
 def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
@@ -153,15 +103,8 @@ def follow(cell: Cell, who: Contender, held: Episodes, out: Path) -> dict[str, A
 
     Returns the last point's figures and how many ``points`` there are.
     """
-    _forget_peak_memory()
+    forget_peak_memory()
     with (out / f"{cell['name']}-seed{cell['seed']}.csv").open("w", newline="") as file:
         curve = Curve(cell, who, held, file)
         who.model.learn(cell["env_steps"], callback=curve)
-    last = dataclasses.asdict(curve.points[-1])
-    return {"points": len(curve.points), **{name: last[name] for name in COLUMNS if name not in ("task", "algo", "seed")}}
-
-
-def _forget_peak_memory() -> None:
-    """Let the peak begin here, where the system can: a worker process runs one cell after the other."""
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
+    return curve.result()

@@ -103,15 +103,15 @@ class Results:
         return [run for run in self.runs if (run.cell["env_id"], run.cell["algo"]) == (task.env_id, algorithm)]
 
 
-def read_curve(path: Path) -> dict[str, np.ndarray]:
+def read_curve(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, np.ndarray]:
     """A cell's CSV by columns; those that are no names are float64. ValueError for other columns or no rows."""
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    if tuple(reader.fieldnames or ()) != COLUMNS or not rows:
-        raise ValueError(f"{path} must have rows with the columns {', '.join(COLUMNS)}, got {reader.fieldnames}")
+    if tuple(reader.fieldnames or ()) != tuple(columns) or not rows:
+        raise ValueError(f"{path} must have rows with the columns {', '.join(columns)}, got {reader.fieldnames}")
     names = ("task", "algo")
-    return {column: np.array([row[column] for row in rows], str if column in names else np.float64) for column in COLUMNS}
+    return {column: np.array([row[column] for row in rows], str if column in names else np.float64) for column in columns}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from jepa_rl.agent import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
 from jepa_rl.planners import PlannerConfig
-from jepa_rl.world_model import EncoderConfig, ModelConfig, RewardConfig, TerminationConfig, ValueConfig
+from jepa_rl.world_model import EncoderConfig, ModelConfig, PolicyConfig, RewardConfig, TerminationConfig, ValueConfig
 
 
 class ClockEnv(gym.Env):
@@ -67,6 +67,19 @@ def small_config() -> AgentConfig:
         replay=ReplayConfig(capacity=400, prioritised_fraction=0.25),
         exploration=ExplorationConfig(warmup=20, epsilon_end=0.2, epsilon_steps=100),
         training=TrainingConfig(starts=20, updates_per_step=0.5, batch_size=8, transitions=3),
+    )
+
+
+@pytest.fixture
+def with_policy(small_config) -> AgentConfig:
+    """The same with two value heads and a policy, whose proposals the planner takes and noise is added to."""
+    value = dataclasses.replace(small_config.model.value, critics=2)
+    model = dataclasses.replace(small_config.model, value=value, policy=PolicyConfig(weight=1.0, hidden=32))
+    return dataclasses.replace(
+        small_config,
+        model=model,
+        planner=dataclasses.replace(small_config.planner, proposals=4),
+        exploration=dataclasses.replace(small_config.exploration, epsilon_end=0.0, epsilon_steps=1, noise=0.3),
     )
 
 

@@ -56,6 +56,13 @@ def test_going_on_from_a_checkpoint_equals_not_stopping(with_planner, tmp_path, 
     assert [episode["r"] for episode in whole.ep_info_buffer] == [episode["r"] for episode in resumed.ep_info_buffer]
 
 
+def test_a_policy_with_noise_on_its_proposals_resumes_exactly(with_policy, tmp_path):
+    whole = JEPAAgent(with_policy, "Pendulum-v1", seed=3).learn(80, callback=SaveAt(50, tmp_path / "a"))
+    resumed = JEPAAgent.load(tmp_path / "a", "Pendulum-v1").learn(30, reset_num_timesteps=False)
+    assert_same(whole, resumed)
+    assert any(name.startswith("model/heads.policy") for name in everything(whole))
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_images_resume_exactly_too_by_convolutions_and_by_patches_that_are_masked_at_random(tmp_path, masked):
     small = preset("counting").agent

@@ -75,7 +75,7 @@ def test_the_world_model_ranks_every_action_in_that_order(counts):
     )
     space = DiscreteActions(*counts) if len(counts) == 1 else MultiDiscreteActions(counts)
     latent = torch.randn(1, 4)
-    each = model.action_value_logits(latent.expand(space.joint_count, -1), space.enumerate()).squeeze(1)
+    each = model.taken_values(latent.expand(space.joint_count, -1), space.enumerate())[0]
     assert torch.allclose(model.action_values(latent)[0], each, atol=1e-6)
 
 

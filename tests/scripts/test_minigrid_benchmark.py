@@ -15,6 +15,7 @@ from minigrid.core.world_object import Goal
 from jepa_rl.agent import preset
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.curve import gradient_updates
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.minigrid_benchmark import command, measure
 from jepa_rl.scripts.minigrid_benchmark.baselines import (
@@ -22,11 +23,9 @@ from jepa_rl.scripts.minigrid_benchmark.baselines import (
     PPO_SETTINGS,
     EpsilonGreedy,
     OneHotView,
-    gradient_updates,
     make_dqn,
     make_ppo,
 )
-from jepa_rl.scripts.minigrid_benchmark.command import split_agent_options
 from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, render
@@ -38,6 +37,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
     wilson,
 )
 from jepa_rl.scripts.minigrid_benchmark.tasks import TASKS, Task, cells, task
+from jepa_rl.scripts.options import split_agent_options
 
 LEFT, RIGHT, FORWARD = range(3)
 AHEAD = (3, 5)  # the cell before the agent, in its view

@@ -17,7 +17,14 @@ from jepa_rl.world_model import (
     build_world_model,
 )
 from jepa_rl.world_model.dynamics import ActionEncoder
-from jepa_rl.world_model.encoders import GridEncoder, ImageEncoder, ImageFormat, OneHotEncoder, normalize_contrast
+from jepa_rl.world_model.encoders import (
+    GridEncoder,
+    ImageEncoder,
+    ImageFormat,
+    OneHotEncoder,
+    VectorEncoder,
+    normalize_contrast,
+)
 from jepa_rl.world_model.target import ema_update, frozen_copy
 
 VECTOR = ObservationSpec(kind="vector", shape=(5,))
@@ -73,7 +80,7 @@ def test_heads_that_are_off_leave_zero_reward_full_continuation_and_zero_value()
 def test_the_state_value_is_the_best_action_value():
     model = build(ModelConfig(latent_dim=8, value=ValueConfig(weight=1.0)))
     latent = torch.randn(4, 8)
-    each = [model.action_value_logits(latent, torch.full((4,), a)).squeeze(1) for a in range(3)]
+    each = [model.taken_values(latent, torch.full((4,), a))[0] for a in range(3)]
     assert torch.equal(model.value(latent), torch.stack(each).amax(0))
 
 
@@ -85,7 +92,7 @@ def test_the_values_of_a_window_are_those_of_its_latents_and_of_the_actions_take
     best, taken = model.values(latent, action)
     for t in range(2):
         assert torch.allclose(best[:, t], model.value(latent[:, t]), atol=1e-6)
-        assert torch.allclose(taken[:, t], model.action_value_logits(latent[:, t], action[:, t]).squeeze(1), atol=1e-6)
+        assert torch.allclose(taken[:, t], model.taken_values(latent[:, t], action[:, t])[0], atol=1e-6)
     assert torch.allclose(best[:, 2], model.value(latent[:, 2]), atol=1e-6)
 
 
@@ -98,7 +105,7 @@ def test_values_exist_for_multi_discrete_and_box_actions(counts, box):
     assert best.shape == (4,)
     # The zero action is always among the candidates that the maximum runs over, but for Sobol points of large spaces.
     if counts != (9, 9, 9):
-        assert (best >= model.action_value_logits(latent, action).squeeze(1) - 1e-6).all()
+        assert (best >= model.taken_values(latent, action)[0] - 1e-6).all()
 
 
 def test_actions_are_one_hot_per_dimension():
@@ -248,3 +255,26 @@ def test_every_task_is_configured_alike():
     shared = {field.name for field in dataclasses.fields(TaskConfig)}
     for task in dataclasses.replace(ModelConfig(), auxiliaries=(AuxiliaryConfig(target="noise"),)).tasks.values():
         assert shared <= {field.name for field in dataclasses.fields(task)}
+
+
+def test_bounded_components_are_scaled_to_one_and_the_others_left():
+    size = {"hidden": (16,), "latent_dim": 4}
+    plain = VectorEncoder(size=4, **size, wide=(2,))
+    bounds = ((-0.1, 0.3), (-8.0, 8.0), (-torch.inf, torch.inf), (5.0, 5.0))
+    scaled = VectorEncoder(size=4, **size, wide=(2,), bounds=bounds)
+    scaled.load_state_dict(plain.state_dict())
+    seen = torch.tensor([[-0.1, 8.0, 30.0, 5.0], [0.3, -8.0, -2.0, 5.0], [0.1, 4.0, 0.0, 5.0]])
+    meant = torch.tensor([[-1.0, 1.0, 30.0, 5.0], [1.0, -1.0, -2.0, 5.0], [0.0, 0.5, 0.0, 5.0]])
+    torch.testing.assert_close(scaled(seen), plain(meant))
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_bounds_are_used_where_they_are_asked_for(scale):
+    bounds = ((-2.0, 2.0),) * 5
+    model = build(
+        ModelConfig(latent_dim=8, encoder=EncoderConfig(scale_bounded=scale)),
+        observation=dataclasses.replace(VECTOR, bounds=bounds),
+    )
+    plain = build(ModelConfig(latent_dim=8))
+    seen = torch.randn(3, 5)
+    torch.testing.assert_close(model.encode(seen), plain.encode(seen / 2 if scale else seen))

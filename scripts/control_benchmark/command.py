@@ -1,0 +1,115 @@
+"""``jepa-rl benchmark control``: every task, algorithm and seed, resumable, and the page that reports it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepa_rl.agent import preset
+from jepa_rl.scripts.control_benchmark.measure import train_and_measure
+from jepa_rl.scripts.control_benchmark.tasks import (
+    ALGORITHMS,
+    EPISODES,
+    QUICK,
+    QUICK_SEEDS,
+    SEEDS,
+    TASKS,
+    Algorithm,
+    Task,
+    cells,
+    task,
+)
+from jepa_rl.scripts.grid import Backend, run_grid
+from jepa_rl.scripts.minigrid_benchmark.tasks import complete
+from jepa_rl.scripts.options import split_agent_options
+from jepa_rl.scripts.train import overridden
+
+try:
+    from jepa_rl.scripts.control_benchmark.page import render, terminal_table
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("matplotlib"):
+        raise
+    raise ImportError("figures need matplotlib: pip install 'jepa-rl[report]'") from error
+from jepa_rl.scripts.control_benchmark.summary import Results
+
+VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
+RESULTS = Path("docs/results/control")
+QUICK_RESULTS = Path("runs/control-quick")
+PAGE = Path("docs/control.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlArgs:
+    """Our agent, SAC, PPO and DQN on control from vectors: steps and seconds until a return holds, on held-out episodes.
+
+    A run that is finished is not run again, so that the command can be stopped and started; a run that was killed begins
+    anew. Each writes its curve to NAME-seedN.csv as it goes and its result to NAME-seedN.json. Any setting of our agent can
+    be changed, as in --agent.planner.horizon 4. SAC runs where actions are those of a Box, DQN where they are finite.
+
+    Examples:
+      jepa-rl benchmark control --quick
+      jepa-rl benchmark control --tasks Pendulum CartPole --algos jepa sac dqn --seeds 3 --out runs/control
+      jepa-rl benchmark control --render
+    """
+
+    tasks: tuple[str, ...] = ()
+    """Ids, or those of the benchmark without their version; by default all of it whose packages are installed (pip install
+    "gymnasium[box2d,mujoco]"). Other ids get 50,000 steps with an evaluation every 2,500."""
+    algos: tuple[Algorithm, ...] = ALGORITHMS
+    """Algorithms to run."""
+    seeds: int = SEEDS
+    """Seeds of every task and algorithm."""
+    preset: str = "control"
+    """Settings of our agent."""
+    out: Path | None = None
+    """Folder of the raw results: docs/results/control by default, runs/control-quick with --quick."""
+    jobs: int = 2
+    """Runs side by side; the cores are shared among them."""
+    backend: Backend = "local"
+    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Pendulum alone, one seed, 5,000 steps: a few minutes on two cores."""
+    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only remake the page and its figure from the results that are there."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    rest, agent_options = split_agent_options(arguments)
+    args = tyro.cli(ControlArgs, prog="jepa-rl benchmark control", args=rest)
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
+    if args.quick and out.resolve() == RESULTS.resolve():
+        raise ValueError(f"--quick needs an --out other than {RESULTS}, which holds the documentation's results")
+    if not args.render:
+        grid = cells(
+            [QUICK] if args.quick else chosen_tasks(args.tasks),
+            args.algos,
+            QUICK_SEEDS if args.quick else args.seeds,
+            preset=args.preset,
+            agent=overridden(preset(args.preset).agent, agent_options) if "jepa" in args.algos else None,
+            episodes=EPISODES,
+        )
+        if not grid:
+            raise ValueError(f"none of --algos {' '.join(args.algos)} serves the actions of the chosen tasks")
+        measure = functools.partial(train_and_measure, out=out.resolve())
+        run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
+    page = PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name
+    written = render(out, page)
+    print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")
+
+
+def chosen_tasks(names: Sequence[str]) -> list[Task]:
+    """The tasks of these names, or all whose packages are installed, saying which are left out."""
+    if names:
+        return [task(name) for name in names]
+    if missing := [each for each in TASKS if not each.installed]:
+        packages = ", ".join(sorted({each.needs for each in missing}))
+        print(f"left out, without {packages}: {', '.join(each.name for each in missing)}")
+    return [each for each in TASKS if each.installed]

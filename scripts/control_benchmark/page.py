@@ -1,0 +1,78 @@
+"""The page of the benchmark and its figure, from the raw results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jepa_rl.scripts.control_benchmark import drawings
+from jepa_rl.scripts.control_benchmark.drawings import NAMES
+from jepa_rl.scripts.control_benchmark.prose import compose
+from jepa_rl.scripts.control_benchmark.summary import Results
+from jepa_rl.scripts.counting_study.page import markdown
+from jepa_rl.scripts.minigrid_benchmark.page import held_text
+from jepa_rl.scripts.reporting.drawing import picture
+
+
+def render(folder: Path, page: Path) -> Path:
+    """Write the page, and its figure to figures/control beside it; returns the page's path."""
+    results = Results.load(folder)
+    figures = page.parent / "figures" / "control"
+    figures.mkdir(parents=True, exist_ok=True)
+    (figures / "returns.png").write_bytes(picture(drawings.curves(results), "returns", "return").data)
+    tables = {"solved": solved_table(results), "end": end_table(results), "cost": cost_table(results)}
+    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    return page
+
+
+def solved_table(results: Results) -> str:
+    """When the threshold begins to be held, in environment steps and in seconds of training."""
+    body = []
+    for task, name in results.pairs:
+        if task.threshold is None:
+            continue
+        runs = results.of(task, name)
+        steps = held_text([run.when_solved("env_steps") for run in runs], task.env_steps)
+        seconds = held_text([run.when_solved("wall_seconds") for run in runs], task.env_steps)
+        never = all(run.when_solved("env_steps") is None for run in runs)
+        body.append([task.name, f"{task.threshold:g}", NAMES[name], str(len(runs)), steps, "" if never else seconds])
+    return markdown(["task", "threshold", "algorithm", "seeds", "environment steps", "seconds"], body)
+
+
+def end_table(results: Results) -> str:
+    """Returns at the end of the budget, of every seed."""
+    body = []
+    for task, name in results.pairs:
+        runs = results.of(task, name)
+        finals = ", ".join(f"{run.final:.0f}" for run in runs)
+        mean = f"{np.mean([run.final for run in runs]):.1f}"
+        best = f"{np.mean([run.curve['return_mean'].max() for run in runs]):.1f}"
+        body.append([task.name, f"{task.env_steps:,}", NAMES[name], mean, finals, best])
+    return markdown(["task", "environment steps", "algorithm", "return at the end", "by seed", "best evaluation"], body)
+
+
+def cost_table(results: Results) -> str:
+    """What a run costs, mean over seeds."""
+    body = []
+    for task, name in results.pairs:
+        runs = results.of(task, name)
+        columns = ("updates", "wall_seconds", "evaluation_seconds", "peak_memory_mb")
+        updates, seconds, evaluation, memory = (f"{np.mean([run.last(column) for run in runs]):,.0f}" for column in columns)
+        decision = f"{np.mean([run.decision_ms for run in runs]):.1f}"
+        body.append([task.name, NAMES[name], updates, seconds, evaluation, decision, memory])
+    header = ["updates", "seconds of training", "seconds of evaluation", "ms per decision", "peak MB"]
+    return markdown(["task", "algorithm", *header], body)
+
+
+def terminal_table(results: Results) -> str:
+    """The main figures, for a terminal."""
+    lines = [f"{'task':<24} {'algorithm':<9} {'seeds':>5} {'return':>9} {'ms':>6}  steps to hold the threshold"]
+    for task, name in results.pairs:
+        runs = results.of(task, name)
+        mean, decision = np.mean([run.final for run in runs]), np.mean([run.decision_ms for run in runs])
+        held = held_text([run.when_solved("env_steps") for run in runs], task.env_steps)
+        solved = "none" if task.threshold is None else held
+        lines.append(f"{task.name:<24} {NAMES[name]:<9} {len(runs):>5} {mean:>9.1f} {decision:>6.1f}  {solved}")
+    return "\n".join(lines)

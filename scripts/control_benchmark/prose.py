@@ -1,0 +1,154 @@
+"""What the benchmark's page says, with the measured figures filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jepa_rl.scripts.control_benchmark.drawings import NAMES
+from jepa_rl.scripts.control_benchmark.summary import Results, Run
+from jepa_rl.scripts.control_benchmark.tasks import ALGORITHMS, SEEDS, TASKS, Task
+from jepa_rl.scripts.minigrid_benchmark.summary import HOLD
+
+DECISION_LIMIT = 10.0  # milliseconds
+
+TEMPLATE = """\
+# Control from vectors: sample efficiency beside SAC, PPO and DQN
+
+`jepa-rl benchmark control` trains every algorithm on every task that it serves, with every seed, evaluates it along the
+way and writes this page; `--render` remakes the page and its figure from the [raw curves]({raw}), `--quick` runs one
+short task. A run that is finished is not run again.
+
+{state}
+
+{findings}
+
+![Return against environment steps](figures/control/returns.png)
+
+{bands} The dashed line is the threshold.
+
+## Until the threshold is held
+
+{solved}
+
+A threshold is held from the first of {hold} evaluations in a row whose mean return reaches it; a return is known only
+where an evaluation was ({intervals}). Means over seeds, the seeds in brackets; "2 of 3" is how many of them got there,
+and the mean is theirs; "never" gives the budget. Seconds are wall time of one process without the evaluations, on the
+machine that ran the grid: to compare algorithms, not machines.
+
+## At the end of the budget
+
+{end}
+
+Mean of the last {hold} evaluations; the best evaluation of each seed, mean over seeds.
+
+## What it costs
+
+{cost}
+
+{decision} Peak MB is the resident memory of the process, with Python and PyTorch in it.
+
+## How it is measured
+
+- **Tasks**: as Gymnasium has them, with default step limits and rewards; no shaping.
+- **Evaluation**: {episodes} episodes per point without exploration. Their seeds are never training's; they are the same
+  for every algorithm and at every point of a run.
+- **JEPA**: {jepa}
+- **SAC, PPO, DQN** are Stable-Baselines3's, with the settings that RL Baselines3 Zoo tuned for each task; they are in
+  the raw JSON files, and its defaults serve where there are none. Some of them were tuned for longer runs than these.
+"""
+
+
+def compose(results: Results, tables: dict[str, str], raw: str) -> str:
+    """The page, in Markdown; ``raw`` is the path of the results relative to it."""
+    episodes = sorted({run.cell["episodes"] for run in results.runs})
+    return TEMPLATE.format(
+        raw=raw,
+        state=_state(results),
+        findings="\n".join(f"- **{task.name}**: {_finding(results, task)}" for task in results.tasks),
+        bands=_bands(results),
+        hold=HOLD,
+        intervals=", ".join(f"{task.name} every {task.eval_every:,}" for task in results.tasks),
+        decision=_decision(results),
+        episodes=" or ".join(map(str, episodes)),
+        jepa=_jepa(results),
+        **tables,
+    )
+
+
+def _state(results: Results) -> str:
+    """What the page rests on."""
+    grid = {
+        (task.env_id, task.env_steps, name, seed)
+        for task in TASKS
+        for name in ALGORITHMS
+        if task.admits(name)
+        for seed in range(SEEDS)
+    }
+    done = {tuple(run.cell[key] for key in ("env_id", "env_steps", "algo", "seed")) for run in results.runs}
+    lines = []
+    if grid <= done:
+        lines.append(f"The grid is complete: {len(done)} runs.")
+    elif grid & done:
+        lines.append(
+            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
+        )
+    else:
+        lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
+    if results.unfinished:
+        lines.append(f"Curves of {results.unfinished} unfinished runs lie beside the results and are left out.")
+    if "jepa" not in results.algorithms:
+        lines.append("**There are no results of our agent yet**: this page compares the baselines only.")
+    return " ".join(lines)
+
+
+def _finding(results: Results, task: Task) -> str:
+    """Who holds the threshold, and from when; those who all do first, then by steps."""
+    runs = {name: these for name in results.algorithms if (these := results.of(task, name))}
+    final = {name: float(np.mean([run.final for run in these])) for name, these in runs.items()}
+    found = {name: [run.when_solved("env_steps") for run in these] for name, these in runs.items()}
+    ranked = ", ".join(f"{NAMES[name]} {final[name]:.0f}" for name in sorted(final, key=final.__getitem__, reverse=True))
+    if task.threshold is None:
+        return f"return after {task.env_steps:,} steps: {ranked}."
+    if not any(step is not None for steps in found.values() for step in steps):
+        return f"nobody holds {task.threshold:g} within {task.env_steps:,} steps; return at the end: {ranked}."
+    share = {name: np.mean([step is not None for step in steps]) for name, steps in found.items()}
+    mean = {name: np.mean([step for step in steps if step is not None] or [np.inf]) for name, steps in found.items()}
+    order = sorted(found, key=lambda name: (-share[name], mean[name]))
+    return f"{task.threshold:g} held by " + ", ".join(_who(NAMES[name], found[name]) for name in order) + "."
+
+
+def _who(name: str, steps: Sequence[float | None]) -> str:
+    held = [step for step in steps if step is not None]
+    if not held:
+        return f"{name} never"
+    seeds = "" if len(steps) == 1 else f" ({len(held)} of {len(steps)} seeds)"
+    return f"{name} from {np.mean(held):,.0f} steps on{seeds}"
+
+
+def _bands(results: Results) -> str:
+    if all(run.cell["seed"] == 0 for run in results.runs):
+        return "One seed."
+    return "Means over seeds; bands reach from the lowest seed to the highest."
+
+
+def _ours(results: Results) -> list[Run]:
+    return [run for run in results.runs if run.cell["algo"] == "jepa"]
+
+
+def _decision(results: Results) -> str:
+    ours = _ours(results)
+    if not ours:
+        return ""
+    slowest = max(run.decision_ms for run in ours)
+    within = "within" if slowest <= DECISION_LIMIT else "beyond"
+    return f"Our slowest decision takes {slowest:.1f} ms, {within} the {DECISION_LIMIT:g} ms that it may take."
+
+
+def _jepa(results: Results) -> str:
+    presets = sorted({run.cell["settings"]["preset"] for run in _ours(results)})
+    if not presets:
+        return "no results yet."
+    named = " and ".join(f"`{name}`" for name in presets)
+    return f"the preset {named}, one setting for all tasks and both kinds of actions; it is in the raw JSON files."

@@ -1,0 +1,126 @@
+"""What is run: tasks with their budgets and thresholds, algorithms, and the cells of the grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import gymnasium as gym
+from gymnasium import spaces
+
+from jepa_rl.agent import AgentConfig
+from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.control_benchmark.baselines import baseline_settings
+from jepa_rl.scripts.grid import Cell
+
+Algorithm = Literal["jepa", "sac", "ppo", "dqn"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+EPISODES = 10  # held-out ones per evaluation
+SEEDS = 5
+QUICK_SEEDS = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment with its budget; default step limit and rewards."""
+
+    env_id: str
+    env_steps: int  # of training
+    eval_every: int  # environment steps
+    threshold: float | None  # mean return that counts as solved; None where there is no such number
+    continuous: bool  # whether its actions are those of a Box
+    needs: str = ""  # package beside Gymnasium's own
+
+    def __post_init__(self) -> None:
+        if self.env_steps < 1 or self.eval_every < 1 or self.env_steps % self.eval_every:
+            raise ValueError(
+                f"{self.env_id}: the budget must be a positive multiple of the evaluation interval, "
+                f"got {self.env_steps} and {self.eval_every}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The id without its version."""
+        return self.env_id.rpartition("-v")[0]
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return not self.needs or importlib.util.find_spec(self.needs) is not None
+
+    def admits(self, algorithm: str) -> bool:
+        """SAC is for Box actions, DQN for finite ones."""
+        return {"sac": self.continuous, "dqn": not self.continuous}.get(algorithm, True)
+
+
+TASKS = (
+    Task("Pendulum-v1", 15_000, 500, -200.0, True),
+    Task("CartPole-v1", 30_000, 1_000, 475.0, False),
+    Task("MountainCarContinuous-v0", 20_000, 1_000, 90.0, True),
+    Task("Acrobot-v1", 30_000, 1_500, -100.0, False),
+    Task("LunarLander-v3", 100_000, 5_000, 200.0, False, "Box2D"),
+    Task("LunarLanderContinuous-v3", 100_000, 5_000, 200.0, True, "Box2D"),
+    Task("InvertedPendulum-v5", 20_000, 1_000, 950.0, True, "mujoco"),
+    Task("Hopper-v5", 100_000, 5_000, None, True, "mujoco"),
+    Task("HalfCheetah-v5", 100_000, 5_000, None, True, "mujoco"),
+)
+QUICK = Task("Pendulum-v1", 5_000, 1_000, -200.0, True)
+DEFAULT_BUDGET = 50_000, 2_500
+
+
+def task(name: str) -> Task:
+    """The task of an id, or of one in ``TASKS`` without its version; another id gets the default budget and no threshold.
+
+    Raises ValueError for an id that is not registered, and for actions that are neither Discrete nor those of a Box.
+    """
+    for known in TASKS:
+        if name in (known.env_id, known.name):
+            return known
+    env = make_env(name)
+    space = env.action_space
+    env.close()
+    if not isinstance(space, spaces.Box | spaces.Discrete):
+        raise ValueError(f"{name}: the action space must be Discrete or a Box, got {space}")
+    threshold = gym.spec(name).reward_threshold
+    return Task(name, *DEFAULT_BUDGET, threshold, isinstance(space, spaces.Box))
+
+
+def cells(
+    tasks: Sequence[Task],
+    algorithms: Sequence[Algorithm],
+    seeds: int,
+    *,
+    preset: str,
+    agent: AgentConfig | None,
+    episodes: int,
+) -> list[Cell]:
+    """One cell per task, algorithm that it admits, and seed; the first seed of everything comes first.
+
+    Only "jepa" needs ``agent``.
+    """
+    return [
+        {
+            "name": f"{chosen.name}-{algorithm}",
+            "seed": seed,
+            "env_id": chosen.env_id,
+            "algo": algorithm,
+            "env_steps": chosen.env_steps,
+            "eval_every": chosen.eval_every,
+            "threshold": chosen.threshold,
+            "continuous": chosen.continuous,
+            "episodes": episodes,
+            "settings": (
+                {"preset": preset, "agent": dataclasses.asdict(agent)}
+                if algorithm == "jepa" and agent is not None
+                else baseline_settings(algorithm, chosen.env_id)
+            ),
+        }
+        for seed in range(seeds)
+        for chosen in tasks
+        for algorithm in algorithms
+        if chosen.admits(algorithm)
+    ]
