@@ -120,7 +120,7 @@ PRESETS = {
             ),
             # Pushes that last swing a car out of a valley; single random ones cancel out.
             exploration=ExplorationConfig(
-                warmup=1_000, epsilon_start=0.3, epsilon_end=0.05, epsilon_steps=4_000, noise=0.2, repeat=24
+                warmup=1_000, epsilon_start=0.1, epsilon_end=0.02, epsilon_steps=4_000, noise=0.2, repeat=24
             ),
             training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=64, transitions=3, learning_rate=1e-3),
         ),
