@@ -145,7 +145,8 @@ def verdict(results: Results, chosen: Task) -> str:
             _claim(results, chosen, level, "kept with all rewards", ("reward",), lambda score: score >= READ),
             _claim(results, chosen, level, "kept with 2 % of them", ("reward-2",), lambda score: score >= READ),
         )
-        lines = "\n".join(claim for claim in claims if claim)
+        rest = _untrained(results, chosen, level), _bit_shares(results, chosen, level)
+        lines = "\n".join(claim for claim in (*claims, *rest) if claim)
         parts.append(f"**{level.name[0].upper()}{level.name[1:]}.** {_theory_of_bit(results, chosen, level)}\n\n{lines}")
     return "\n\n".join(parts)
 
@@ -158,6 +159,19 @@ def _theory_of_bit(results: Results, chosen: Task, level: Level) -> str:
     if math.isinf(bit):
         return "The linear theory's JEPA never learns the bit."
     return f"The linear theory's JEPA learns the bit {'before' if bit < count else 'after'} the count."
+
+
+def _untrained(results: Results, chosen: Task, level: Level) -> str:
+    """What a probe reads without any learning: latents have no noise, so that nothing in them is too faint for it."""
+    found = results.estimate(probe("bit_linear"), chosen, level, row("untrained"))
+    return f"- the same probe of an untrained encoder: {found.mean:.3f}" if found.seeds else ""
+
+
+def _bit_shares(results: Results, chosen: Task, level: Level) -> str:
+    """How much of the latents is the bit, which a probe does not say."""
+    found = {each.name: results.estimate(share("bit"), chosen, level, each) for each in results.rows(chosen)}
+    told = ", ".join(f"{who} {one.mean:.2f}" for who, one in found.items() if one.seeds)
+    return filled(f"- the bit's share of the latents: {told}", "  ")
 
 
 def _claim(

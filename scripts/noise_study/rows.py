@@ -210,6 +210,12 @@ ROWS = (
             *("--training.batch-size", "16"),
         ),
     ),
+    Row(
+        slug="untrained",
+        name="untrained",
+        about="no update at all: what can be read from an encoder that has learned nothing",
+        options=(*DETACHED, "--training.updates-per-step", "1e-9"),
+    ),
 )
 REWARD_ROWS = ("reward", "reward-10", "reward-2")
 REWARD_FREE = ("dynamics", "ema", "vicreg", "sigreg", "inverse")  # predictive, without a label in the encoder

@@ -317,9 +317,11 @@ def test_statements_follow_the_results():
         }
         for (level, how), (signal, noise, control) in made.items()
     ]
-    for how, score in (("reward", 0.99), ("reward-2", 0.7), ("dynamics", 0.5), ("ema", 0.9)):
+    for how, score in (("reward", 0.99), ("reward-2", 0.7), ("dynamics", 0.5), ("ema", 0.9), ("untrained", 0.8)):
         cell_of = {"task": "bit", "level": "fresh", "row": how, "seed": 0, "quick": False}
-        runs.append({"cell": cell_of, "shares": {}, "probes": {"bit_linear": {"score": score}}, "success": 0.5})
+        runs.append(
+            {"cell": cell_of, "shares": {"bit": score / 2}, "probes": {"bit_linear": {"score": score}}, "success": 0.5}
+        )
     times = {"none": None, "fresh-loud": None, "frozen-loud": 10.0}
     references = [
         {
@@ -348,6 +350,10 @@ def test_statements_follow_the_results():
     assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.500, EMA 0.900)" in told
     assert "- kept with all rewards: shown (reward 100 % 0.990)" in told
     assert "- kept with 2 % of them: denied (reward 2 % 0.700)" in told
+    assert "- the same probe of an untrained encoder: 0.800" in told
+    assert "reward 2 % 0.35, reward 0 % 0.25, EMA 0.45, untrained 0.40" in told
+    untrained = config_of("untrained")
+    assert untrained.training.updates_by(10**6) == 0
 
 
 def test_quick_results_are_shown_only_where_there_are_no_others(tmp_path):
