@@ -34,7 +34,7 @@ class TrainArgs:
     """
 
     preset: tyro.conf.Positional[str]
-    """default (any environment), counting, minigrid or minigrid-pixels."""
+    """default (any environment), control (vectors, also with continuous actions), counting, minigrid or minigrid-pixels."""
     agent: Annotated[AgentConfig, tyro.conf.arg(name="")]
     out: Path | None = None
     """Folder for the run; it must not exist. By default runs/PRESET-seedN."""

@@ -195,8 +195,9 @@ of counts: no pair is merged where both losses are small.
 
 ## The quick run
 
-`jepa-rl paper counting --quick` trains three rows for half as long, with one seed. What it should show: mean, and
-smallest to largest, over {quick_seeds} seeds.
+`jepa-rl paper counting --quick` trains three rows for half as long, with seed 0. What it should show: mean, and
+smallest to largest, over {quick_seeds} seeds. Where the processor rounds as the one that these were made on, it gives
+what the raw results of seed 0 say; elsewhere it is one more draw.
 
 {quick}
 """
