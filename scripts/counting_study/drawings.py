@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, ROWS, TARGETS, WEIGH
 from jepa_rl.scripts.counting_study.summary import Results
 from jepa_rl.scripts.reporting.drawing import (
     BLUE,
-    COLOURS,
     GREY,
     INK,
     VERMILION,
@@ -28,7 +27,7 @@ from jepa_rl.scripts.reporting.drawing import (
     plain_numbers,
     tidy,
 )
-from jepa_rl.scripts.reporting.tables import Estimate
+from jepa_rl.scripts.reporting.tables import Estimate, estimate
 from jepa_rl.world_model.bisimulation import separation_depth
 
 COUNTS = 9
@@ -196,21 +195,32 @@ def weights(results: Results) -> Figure:
 
 
 def alignment(results: Results, slugs: Sequence[str]) -> Figure:
-    """Cosine between the encoder's gradients of L_dyn and L_p over training, mean over seeds."""
-    figure = blank((7.4, 3.4))
+    """Cosine between the encoder's gradients of L_dyn and L_p, early and late in training: mean and interval over seeds."""
+    figure = blank((6.6, 3.4))
     axes = figure.add_subplot()
     names = {row.slug: row.name for row in ROWS}
-    for slug, colour in zip(slugs, COLOURS, strict=False):
-        looks = [run["alignment"] for run in results.of(slug)]
-        updates = [look["update"] for look in looks[0]]
-        cosine = np.array([[look["cosine"] for look in run] for run in looks], float)
-        axes.plot(
-            updates, np.nanmean(cosine, axis=0), color=colour, linewidth=1.6, marker="o", markersize=3, label=names[slug]
-        )
-    axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlabel("updates", fontsize=10, color=INK)
-    axes.set_ylabel("cosine of the two gradients", fontsize=10, color=INK)
+    places = np.arange(len(slugs))[::-1]
+    for late, (label, colour, marker) in enumerate([("first half", VERMILION, "s"), ("second half", BLUE, "o")]):
+        for place, slug in zip(places, slugs, strict=True):
+            found = estimate([_mean_cosine(run["alignment"], bool(late)) for run in results.of(slug)])
+            axes.errorbar(
+                [found.mean],
+                [place + 0.14 - 0.28 * late],
+                xerr=None if np.isnan(found.half_width) else [found.half_width],
+                **{"color": colour, "marker": marker, "markersize": 6, "capsize": 2, "linewidth": 1.4},
+                label=label if place == 0 else None,
+            )
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_xlim(-1, 1)
+    axes.set_yticks(places, [names[slug] for slug in slugs])
+    axes.set_xlabel("cosine of the two gradients", fontsize=10, color=INK)
     tidy(axes)
     legend(axes, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
+
+
+def _mean_cosine(looks: Sequence[Mapping[str, float]], late: bool) -> float:
+    """Over the later or the earlier looks of one run."""
+    half = len(looks) // 2
+    cosines = [look["cosine"] for look in (looks[half:] if late else looks[:half])]
+    return float(np.nanmean(np.array(cosines, float)))

@@ -163,8 +163,10 @@ The changed rows have one seed each: differences within the first line's interva
 
 ![Cosine of the two gradients over training](figures/counting/alignment.png)
 
-The cosine between the gradients of L_dyn and L_p on the encoder, both unweighted, at up to 16 moments of training, on
-single batches of 256 windows; where a loss is kept from the encoder, what it would do.
+The cosine between the gradients of L_dyn and L_p on the encoder, both unweighted: mean and 95 % interval over seeds, of
+the first and of the second half of up to 16 moments of training, which are spaced evenly in the logarithm of the
+updates. Each is a single batch of 256 windows, whose cosine swings far from one moment to the next. Where a loss is kept
+from the encoder: what it would do.
 
 ## The certificate
 
