@@ -87,6 +87,7 @@ class _Task:
     marks: Path
 
     def __call__(self, cell: Cell) -> None:
+        before = torch.get_num_threads()  # a single job runs in the caller's process
         torch.set_num_threads(self.threads)
         self._mark(cell, "begun").touch()
         try:
@@ -98,6 +99,8 @@ class _Task:
             _error(self.out, cell).unlink(missing_ok=True)
         except Exception:
             _error(self.out, cell).write_text(traceback.format_exc())
+        finally:
+            torch.set_num_threads(before)
         self._mark(cell, "settled").touch()
 
     def begun(self, cell: Cell) -> bool:

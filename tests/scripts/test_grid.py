@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from jepa_rl.agent import preset
 from jepa_rl.scripts import ablate, cli
@@ -50,6 +51,17 @@ def test_cells_run_in_other_processes_too(tmp_path):
     assert [result["square"] for result in results] == [0, 1, 4]
     assert all(result["process"] != os.getpid() for result in results)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a-seed{seed}.json" for seed in range(3)]
+
+
+def threads(cell):
+    return {"threads": torch.get_num_threads()}
+
+
+def test_a_single_job_has_all_cores_and_leaves_the_callers_threads_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    before = torch.get_num_threads()
+    (found,) = run_grid(cells_of(1), threads, tmp_path, jobs=1)
+    assert (found["threads"], torch.get_num_threads()) == (3, before)
 
 
 def nothing(cell):
