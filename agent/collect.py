@@ -10,9 +10,11 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
+from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.env_faults import step_all
-from jepa_rl.agent.exploration import Explorer, noisy
+from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.labels import Labeller
+from jepa_rl.agent.novelty import NoveltySeeking
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
@@ -206,3 +208,42 @@ class Collector:
         # A wrapper around vector environments has a list of its own, which nobody fills.
         infos: list[dict[str, Any]] = self.venv.unwrapped.reset_infos
         return infos
+
+
+def make_collector(
+    config: AgentConfig,
+    *,
+    venv: VecEnv,
+    observations: ObservationAdapter,
+    actions: ActionAdapter,
+    streams: RandomStreams,
+    decide: Decide,
+) -> Collector:
+    """The collector of an agent in ``venv``, with an empty replay; ValueError for actions that it cannot explore with."""
+    labeller = Labeller(config.model, observations, streams)
+    replay = SequenceReplay(
+        capacity=config.replay.capacity,
+        n_envs=venv.num_envs,
+        observation_shape=observations.shape,
+        observation_dtype=observations.dtype,
+        action_shape=actions.shape,
+        action_dtype=actions.dtype,
+        prioritised_fraction=config.replay.prioritised_fraction,
+        rewards=config.replay.rewards,
+        discount=config.discount,
+        target_sizes=labeller.sizes,
+        partial=labeller.partial,
+    )
+    explorer = NoveltySeeking if config.exploration.kind == "novelty" else RandomActions
+    return Collector(
+        venv=venv,
+        replay=replay,
+        labeller=labeller,
+        observations=observations,
+        actions=actions,
+        explorer=explorer(config.exploration, actions, venv.num_envs),
+        streams=streams,
+        decide=decide,
+        horizon=config.planner.horizon,
+        noise=0.0 if actions.counts else config.exploration.noise,
+    )

@@ -15,17 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.algorithm import Algorithm, with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
-from jepa_rl.agent.collect import Collector
+from jepa_rl.agent.collect import make_collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
-from jepa_rl.agent.exploration import RandomActions
-from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.learner import Learner
-from jepa_rl.agent.novelty import NoveltySeeking
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
-from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import TrainingLog
@@ -104,33 +100,15 @@ class JEPAAgent(Algorithm):
         return self.learner.model
 
     def _make_collector(self, env: VecEnv) -> None:
-        labeller = Labeller(self.config.model, self.observation_adapter, self.streams)
-        self.replay = SequenceReplay(
-            capacity=self.config.replay.capacity,
-            n_envs=env.num_envs,
-            observation_shape=self.observation_adapter.shape,
-            observation_dtype=self.observation_adapter.dtype,
-            action_shape=self.action_adapter.shape,
-            action_dtype=self.action_adapter.dtype,
-            prioritised_fraction=self.config.replay.prioritised_fraction,
-            rewards=self.config.replay.rewards,
-            discount=self.config.discount,
-            target_sizes=labeller.sizes,
-            partial=labeller.partial,
-        )
-        explorer = NoveltySeeking if self.config.exploration.kind == "novelty" else RandomActions
-        self.collector = Collector(
+        self.collector = make_collector(
+            self.config,
             venv=env,
-            replay=self.replay,
-            labeller=labeller,
             observations=self.observation_adapter,
             actions=self.action_adapter,
-            explorer=explorer(self.config.exploration, self.action_adapter, env.num_envs),
             streams=self.streams,
             decide=self._decide,
-            horizon=self.config.planner.horizon,
-            noise=0.0 if self.action_adapter.counts else self.config.exploration.noise,
         )
+        self.replay = self.collector.replay
 
     def set_planner(self, config: PlannerConfig) -> None:
         """Plan with other settings from now on."""

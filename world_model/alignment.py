@@ -130,7 +130,12 @@ def gradient_shares(norms: Mapping[str, float], weights: Mapping[str, float], co
 
 
 def trains_encoder(name: str, config: ModelConfig) -> bool:
-    """Whether the gradient of this term of the objective reaches the encoder; that of a regulariser always does."""
+    """Whether the gradient of this term of the objective reaches the encoder.
+
+    That of a regulariser always does, and that of the policy never: it learns from imagined latents alone.
+    """
+    if name == "policy":
+        return False
     gates: dict[str, DynamicsConfig | MaskedConfig | TaskConfig] = {
         "dynamics": config.dynamics,
         "masked": config.masked,

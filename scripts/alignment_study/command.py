@@ -49,10 +49,12 @@ class AlignmentArgs:
     """Six runs of the grid with one seed, and a table of them: under five minutes on two cores."""
     render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only remake the page, its figures and the evidence from the results that are there."""
-    page: Path = PAGE
-    """The page to write; its figures go to figures/alignment beside it."""
-    evidence: Path = EVIDENCE
-    """The file to write the findings to that jepa-rl advise rests on; the package brings the one of this folder."""
+    page: Path | None = None
+    """The page to write, its figures go to figures/alignment beside it: docs/alignment.md for the results of the
+    documentation, alignment.md beside any others."""
+    evidence: Path | None = None
+    """The file to write the findings to that jepa-rl advise rests on: that of the package for the results of the
+    documentation, evidence.json beside any others."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -66,8 +68,9 @@ def main(arguments: Sequence[str]) -> None:
         grid = quick_cells() if args.quick else cells(args.seeds)
         print(table_of(run_grid(grid, train_and_measure, args.out, args.jobs, args.backend, VERSION, complete)))
     if not args.quick:
-        results = Results.load(args.out)
+        results, documented = Results.load(args.out), args.out.resolve() == RESULTS.resolve()
         evidence = Evidence.of(results)
-        print(f"wrote {render(results, evidence, args.page)}")
-        evidence.write(args.evidence)
-        print(f"wrote {args.evidence}")
+        print(f"wrote {render(results, evidence, args.page or (PAGE if documented else args.out / PAGE.name))}")
+        found = args.evidence or (EVIDENCE if documented else args.out / EVIDENCE.name)
+        evidence.write(found)
+        print(f"wrote {found}")

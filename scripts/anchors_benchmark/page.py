@@ -15,13 +15,12 @@ from jepa_rl.scripts.anchors_benchmark.measure import MERGE_FRACTIONS
 from jepa_rl.scripts.anchors_benchmark.prose import compose
 from jepa_rl.scripts.anchors_benchmark.summary import effective_rank, improvement, mean, merged_share, merged_states
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, VARIANTS
-from jepa_rl.scripts.counting_study.page import markdown
-from jepa_rl.scripts.counting_study.summary import estimate
 from jepa_rl.scripts.minigrid_benchmark.drawings import LEGEND_ROW, curves, legend_columns
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run, interquartile_mean
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, picture, tidy
+from jepa_rl.scripts.reporting.tables import estimate, markdown
 
 LEVEL = LEVELS[-1]
 Entry = Callable[[Task, Sequence[Run]], str]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.counting_study.summary import estimate
 from jepa_rl.scripts.minigrid_benchmark.page import scores
 from jepa_rl.scripts.minigrid_benchmark.summary import Interval, Results, Run, probability_of_improvement
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.reporting.tables import estimate
 
 FRACTION = "0.1"  # of the mean distance between states that the task tells apart: nearer ones count as merged
 FAILED = 0.5  # success below which a run failed

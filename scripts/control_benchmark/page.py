@@ -11,9 +11,9 @@ from jepa_rl.scripts.control_benchmark import drawings
 from jepa_rl.scripts.control_benchmark.drawings import NAMES
 from jepa_rl.scripts.control_benchmark.prose import compose
 from jepa_rl.scripts.control_benchmark.summary import Results
-from jepa_rl.scripts.counting_study.page import markdown
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
 from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.tables import markdown
 
 
 def render(folder: Path, page: Path) -> Path:

@@ -26,7 +26,7 @@ PAGE = Path("docs/noise.md")
 class NoiseArgs:
     """What is kept of a signal, of fresh noise, of a predictable distractor, and of a bit that decides the reward.
 
-    Trains nine ways of learning an encoder on the counting environment, on MiniGrid's Empty-Random-5x5 and with an
+    Trains an encoder in nine ways on the counting environment, on MiniGrid's Empty-Random-5x5 and with an
     exogenous bit, at several levels of a distractor, and sets what the latents keep beside what an untrained encoder holds
     and the order that the linear theory predicts (arXiv:2407.03475, arXiv:2606.30068). A run that is finished is not run
     again, so that the command can be stopped and started. One run takes about a minute on one core.

@@ -16,7 +16,7 @@ from jepa_rl.world_model import (
     build_world_model,
     loss_terms,
 )
-from jepa_rl.world_model.alignment import encoder_pulls, gradient_alignment, gradient_shares, standard_error
+from jepa_rl.world_model.alignment import encoder_pulls, gradient_alignment, gradient_shares, standard_error, trains_encoder
 from jepa_rl.world_model.target import frozen_copy
 
 CONFIG = ModelConfig(
@@ -165,3 +165,9 @@ def test_shares_are_of_what_reaches_the_encoder():
 def test_the_standard_error_is_the_deviation_over_the_root_of_the_number():
     assert standard_error([1.0, 2.0, 3.0, 4.0]) == pytest.approx((5 / 3) ** 0.5 / 2)
     assert standard_error([1.0]) is None
+
+
+def test_the_policy_never_trains_the_encoder_and_a_regulariser_always_does():
+    closed = dataclasses.replace(CONFIG, reward=dataclasses.replace(CONFIG.reward, trains_encoder=False))
+    answers = [trains_encoder(name, closed) for name in ("dynamics", "reward", "variance", "policy")]
+    assert answers == [True, False, True, False]
