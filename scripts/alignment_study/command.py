@@ -14,7 +14,8 @@ from jepa_rl.scripts.alignment_study.measure import train_and_measure
 from jepa_rl.scripts.alignment_study.page import render, table_of
 from jepa_rl.scripts.alignment_study.rows import SEEDS, cells, complete, quick_cells
 from jepa_rl.scripts.alignment_study.summary import Results
-from jepa_rl.scripts.grid import Backend, run_grid
+from jepa_rl.scripts.grid import run_grid
+from jepa_rl.scripts.grid_args import GridArgs
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/alignment")
@@ -23,7 +24,7 @@ EVIDENCE = Path("scripts/alignment_study/evidence.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignmentArgs:
+class AlignmentArgs(GridArgs):
     """Which auxiliary tasks help, which harm, and whether the angle of their gradients foretells it.
 
     Trains the counting setting with twelve auxiliaries, from well aligned to plain noise: alone and beside the reward, with
@@ -32,26 +33,15 @@ class AlignmentArgs:
     command can be stopped and started.
 
     Examples:
-      jepa-rl paper alignment --quick --out runs/alignment-quick
+      jepa-rl paper alignment --quick
       jepa-rl paper alignment --jobs 2
       jepa-rl paper alignment --render
     """
 
     seeds: int = SEEDS
     """Seeds of every run; what they are set against has at least five."""
-    out: Path = RESULTS
-    """Folder of the raw results, one JSON a run."""
-    jobs: int = 2
-    """Runs side by side; the cores are shared among them."""
-    backend: Backend = "local"
-    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Six runs of the grid with one seed, and a table of them: under five minutes on two cores."""
-    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Only remake the page, its figures and the evidence from the results that are there."""
-    page: Path | None = None
-    """The page to write, its figures go to figures/alignment beside it: docs/alignment.md for the results of the
-    documentation, alignment.md beside any others."""
     evidence: Path | None = None
     """The file to write the findings to that jepa-rl advise rests on: that of the package for the results of the
     documentation, evidence.json beside any others."""
@@ -60,17 +50,16 @@ class AlignmentArgs:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     args = tyro.cli(AlignmentArgs, prog="jepa-rl paper alignment", args=arguments)
-    if args.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
+    out, page = args.places(RESULTS, PAGE)
     if args.quick and args.render:
         raise ValueError("--quick and --render exclude each other: the page needs the whole grid")
     if not args.render:
         grid = quick_cells() if args.quick else cells(args.seeds)
-        print(table_of(run_grid(grid, train_and_measure, args.out, args.jobs, args.backend, VERSION, complete)))
+        print(table_of(run_grid(grid, train_and_measure, out, args.jobs, args.backend, VERSION, complete)))
     if not args.quick:
-        results, documented = Results.load(args.out), args.out.resolve() == RESULTS.resolve()
+        results = Results.load(out)
         evidence = Evidence.of(results)
-        print(f"wrote {render(results, evidence, args.page or (PAGE if documented else args.out / PAGE.name))}")
-        found = args.evidence or (EVIDENCE if documented else args.out / EVIDENCE.name)
+        print(f"wrote {render(results, evidence, page)}")
+        found = args.evidence or (EVIDENCE if out.resolve() == RESULTS.resolve() else out / EVIDENCE.name)
         evidence.write(found)
         print(f"wrote {found}")

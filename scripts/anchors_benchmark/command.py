@@ -12,7 +12,8 @@ import tyro
 
 from jepa_rl.scripts.anchors_benchmark.measure import train_and_measure
 from jepa_rl.scripts.anchors_benchmark.variants import QUICK, QUICK_TASK, SEEDS, TASKS, VARIANTS, cells, task
-from jepa_rl.scripts.grid import Backend, run_grid
+from jepa_rl.scripts.grid import run_grid
+from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete
 from jepa_rl.scripts.options import split_agent_options
 
@@ -25,12 +26,11 @@ except ModuleNotFoundError as error:
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/anchors")
-QUICK_RESULTS = Path("runs/anchors-quick")
 PAGE = Path("docs/anchors.md")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorsArgs:
+class AnchorsArgs(GridArgs):
     """Who should train the encoder: dynamics, reward and value, both, or neither; and what planning adds.
 
     The same agent with other gates on DoorKey, SimpleCrossing and the counting environment: success, steps until it holds,
@@ -50,30 +50,15 @@ class AnchorsArgs:
     """Variants to run."""
     seeds: int = SEEDS
     """Seeds of every task and variant."""
-    out: Path | None = None
-    """Folder of the raw results: docs/results/anchors by default, runs/anchors-quick with --quick."""
-    jobs: int = 2
-    """Runs side by side; the cores are shared among them."""
-    backend: Backend = "local"
-    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Three variants on DoorKey-5x5, one seed, 4,500 steps: a few minutes on two cores."""
-    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Only remake the page and its figures from the results that are there."""
-    page: Path | None = None
-    """The page to write; its figures go to figures/anchors beside it. By default docs/anchors.md for docs/results/anchors,
-    otherwise in the folder of the results."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, agent_options = split_agent_options(arguments)
     args = tyro.cli(AnchorsArgs, prog="jepa-rl benchmark anchors", args=rest)
-    if args.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
-    out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
-    if args.quick and out.resolve() == RESULTS.resolve():
-        raise ValueError(f"--quick needs an --out other than {RESULTS}, which holds the documentation's results")
+    out, page = args.places(RESULTS, PAGE)
     if not args.render:
         if args.quick:
             grid = cells([QUICK_TASK], QUICK, 1, episodes=QUICK_EPISODES, extra=agent_options)
@@ -82,6 +67,5 @@ def main(arguments: Sequence[str]) -> None:
             grid = cells(chosen, args.variants, args.seeds, episodes=EPISODES, extra=agent_options)
         measure = functools.partial(train_and_measure, out=out.resolve())
         run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
-    page = args.page or (PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name)
     written = render(out, page)
     print(f"{terminal_table(out)}\n\nwrote {written}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from jepa_rl.scripts.anchors_benchmark.measure import IMAGES
 from jepa_rl.scripts.anchors_benchmark.summary import CERTAIN, FAILED, FRACTION, Relation, improvement, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
-from jepa_rl.scripts.minigrid_benchmark.summary import HOLD, LEVELS, MIN_SEEDS, RESAMPLES, Interval, Results
+from jepa_rl.scripts.benchmark_results import HOLD, state_of
+from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Interval, Results
 
 JOINT = VARIANTS[0].slug
 
@@ -114,19 +115,7 @@ def _state(results: Results) -> str:
     grid = {
         (task.env_id, task.env_steps, variant.slug, seed) for task in TASKS for variant in VARIANTS for seed in range(SEEDS)
     }
-    done = {tuple(run.cell[key] for key in ("env_id", "env_steps", "algo", "seed")) for run in results.runs}
-    lines = []
-    if grid <= done:
-        lines.append(f"The grid is complete: {len(done)} runs.")
-    elif grid & done:
-        lines.append(
-            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
-        )
-    else:
-        lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
-    if results.unfinished:
-        lines.append(f"Curves of {results.unfinished} unfinished runs lie beside the results and are left out.")
-    return " ".join(lines)
+    return state_of(grid, results.runs, results.unfinished)
 
 
 BETTER, WORSE, ALIKE, OPEN = "(a) is better", "(a) is worse", "no difference is shown", "too few seeds for a verdict"

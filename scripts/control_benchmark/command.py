@@ -24,7 +24,8 @@ from jepa_rl.scripts.control_benchmark.tasks import (
     cells,
     task,
 )
-from jepa_rl.scripts.grid import Backend, run_grid
+from jepa_rl.scripts.grid import run_grid
+from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.tasks import complete
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.train import overridden
@@ -39,12 +40,11 @@ from jepa_rl.scripts.control_benchmark.summary import Results
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/control")
-QUICK_RESULTS = Path("runs/control-quick")
 PAGE = Path("docs/control.md")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlArgs:
+class ControlArgs(GridArgs):
     """Our agent, SAC, PPO and DQN on control from vectors: steps and seconds until a return holds, on held-out episodes.
 
     A run that is finished is not run again, so that the command can be stopped and started; a run that was killed begins
@@ -66,27 +66,15 @@ class ControlArgs:
     """Seeds of every task and algorithm."""
     preset: str = "control"
     """Settings of our agent."""
-    out: Path | None = None
-    """Folder of the raw results: docs/results/control by default, runs/control-quick with --quick."""
-    jobs: int = 2
-    """Runs side by side; the cores are shared among them."""
-    backend: Backend = "local"
-    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Pendulum alone, one seed, 5,000 steps: a few minutes on two cores."""
-    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Only remake the page and its figure from the results that are there."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, agent_options = split_agent_options(arguments)
     args = tyro.cli(ControlArgs, prog="jepa-rl benchmark control", args=rest)
-    if args.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
-    out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
-    if args.quick and out.resolve() == RESULTS.resolve():
-        raise ValueError(f"--quick needs an --out other than {RESULTS}, which holds the documentation's results")
+    out, page = args.places(RESULTS, PAGE)
     if not args.render:
         grid = cells(
             [QUICK] if args.quick else chosen_tasks(args.tasks),
@@ -100,7 +88,6 @@ def main(arguments: Sequence[str]) -> None:
             raise ValueError(f"none of --algos {' '.join(args.algos)} serves the actions of the chosen tasks")
         measure = functools.partial(train_and_measure, out=out.resolve())
         run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
-    page = PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name
     written = render(out, page)
     print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from jepa_rl.scripts.benchmark_results import HOLD, holders, state_of
 from jepa_rl.scripts.control_benchmark.drawings import NAMES
 from jepa_rl.scripts.control_benchmark.summary import Results, Run
 from jepa_rl.scripts.control_benchmark.tasks import ALGORITHMS, SEEDS, TASKS, Task
-from jepa_rl.scripts.minigrid_benchmark.summary import HOLD
 
 DECISION_LIMIT = 10.0  # milliseconds
 
@@ -80,27 +78,16 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
 def _state(results: Results) -> str:
     """What the page rests on."""
     grid = {
-        (task.env_id, task.env_steps, name, seed)
+        (task.env_id, task.env_steps, str(name), seed)
         for task in TASKS
         for name in ALGORITHMS
         if task.admits(name)
         for seed in range(SEEDS)
     }
-    done = {tuple(run.cell[key] for key in ("env_id", "env_steps", "algo", "seed")) for run in results.runs}
-    lines = []
-    if grid <= done:
-        lines.append(f"The grid is complete: {len(done)} runs.")
-    elif grid & done:
-        lines.append(
-            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
-        )
-    else:
-        lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
-    if results.unfinished:
-        lines.append(f"Curves of {results.unfinished} unfinished runs lie beside the results and are left out.")
+    state = state_of(grid, results.runs, results.unfinished)
     if "jepa" not in results.algorithms:
-        lines.append("**There are no results of our agent yet**: this page compares the baselines only.")
-    return " ".join(lines)
+        state += " **There are no results of our agent yet**: this page compares the baselines only."
+    return state
 
 
 def _finding(results: Results, task: Task) -> str:
@@ -113,18 +100,7 @@ def _finding(results: Results, task: Task) -> str:
         return f"return after {task.env_steps:,} steps: {ranked}."
     if not any(step is not None for steps in found.values() for step in steps):
         return f"nobody holds {task.threshold:g} within {task.env_steps:,} steps; return at the end: {ranked}."
-    share = {name: np.mean([step is not None for step in steps]) for name, steps in found.items()}
-    mean = {name: np.mean([step for step in steps if step is not None] or [np.inf]) for name, steps in found.items()}
-    order = sorted(found, key=lambda name: (-share[name], mean[name]))
-    return f"{task.threshold:g} held by " + ", ".join(_who(NAMES[name], found[name]) for name in order) + "."
-
-
-def _who(name: str, steps: Sequence[float | None]) -> str:
-    held = [step for step in steps if step is not None]
-    if not held:
-        return f"{name} never"
-    seeds = "" if len(steps) == 1 else f" ({len(held)} of {len(steps)} seeds)"
-    return f"{name} from {np.mean(held):,.0f} steps on{seeds}"
+    return f"{task.threshold:g} held by {holders({NAMES[name]: steps for name, steps in found.items()})}."
 
 
 def _bands(results: Results) -> str:

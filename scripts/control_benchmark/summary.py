@@ -5,38 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished, read_curve
 from jepa_rl.scripts.control_benchmark.measure import ReturnCurve
 from jepa_rl.scripts.control_benchmark.tasks import ALGORITHMS, TASKS, Task
-from jepa_rl.scripts.minigrid_benchmark.summary import HOLD, held_from, read_curve
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A finished cell with its curve."""
+class Run(CurveRun):
+    """A finished cell with its curve of returns."""
 
-    cell: dict[str, Any]
-    decision_ms: float
-    curve: dict[str, np.ndarray]  # by column, one entry per evaluation
+    @property
+    def decision_ms(self) -> float:
+        """Milliseconds that one decision takes."""
+        return float(self.result["decision_ms"])
 
     @property
     def final(self) -> float:
         """Return, mean of the last ``HOLD`` evaluations."""
         return float(self.curve["return_mean"][-HOLD:].mean())
 
-    def last(self, column: str) -> float:
-        """A figure of the last evaluation."""
-        return float(self.curve[column][-1])
-
     def when_solved(self, column: str) -> float | None:
         """``column`` (env_steps, wall_seconds) where the threshold begins to be held; None where it never is."""
         if self.cell["threshold"] is None:
             return None
-        first = held_from(self.curve["return_mean"].tolist(), self.cell["threshold"])
-        return None if first is None else float(self.curve[column][first])
+        return self.held_from("return_mean", self.cell["threshold"], column)
 
 
 @dataclass(frozen=True)
@@ -49,15 +42,10 @@ class Results:
     @classmethod
     def load(cls, folder: Path) -> Results:
         """Raises FileNotFoundError where the folder has no results, ValueError for a curve with other columns."""
-        done = sorted(folder.glob("*-seed*.json"))
-        if not done:
-            raise FileNotFoundError(f"{folder} has no results; run jepa-rl benchmark control first")
-        runs = []
-        for path in done:
-            kept = json.loads(path.read_text())
-            runs.append(Run(kept["cell"], kept["decision_ms"], read_curve(path.with_suffix(".csv"), ReturnCurve.columns())))
-        curves = {path.stem for path in folder.glob("*-seed*.csv")}
-        return cls(tuple(runs), unfinished=len(curves - {path.stem for path in done}))
+        done, unfinished = finished(folder)
+        columns = ReturnCurve.columns()
+        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), columns)) for path in done]
+        return cls(tuple(runs), unfinished)
 
     @property
     def tasks(self) -> list[Task]:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from jepa_rl.agent import AgentConfig
 from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.benchmark_results import Budget
 from jepa_rl.scripts.control_benchmark.baselines import baseline_settings
 from jepa_rl.scripts.grid import Cell
 
@@ -25,22 +26,12 @@ QUICK_SEEDS = 1
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Budget):
     """An environment with its budget; default step limit and rewards."""
 
-    env_id: str
-    env_steps: int  # of training
-    eval_every: int  # environment steps
     threshold: float | None  # mean return that counts as solved; None where there is no such number
     continuous: bool  # whether its actions are those of a Box
     needs: str = ""  # package beside Gymnasium's own
-
-    def __post_init__(self) -> None:
-        if self.env_steps < 1 or self.eval_every < 1 or self.env_steps % self.eval_every:
-            raise ValueError(
-                f"{self.env_id}: the budget must be a positive multiple of the evaluation interval, "
-                f"got {self.env_steps} and {self.eval_every}"
-            )
 
     @property
     def name(self) -> str:

@@ -207,7 +207,11 @@ def alignment(results: Results, slugs: Sequence[str]) -> Figure:
                 [found.mean],
                 [place + 0.14 - 0.28 * late],
                 xerr=None if np.isnan(found.half_width) else [found.half_width],
-                **{"color": colour, "marker": marker, "markersize": 6, "capsize": 2, "linewidth": 1.4},
+                color=colour,
+                marker=marker,
+                markersize=6,
+                capsize=2,
+                linewidth=1.4,
                 label=label if place == 0 else None,
             )
     axes.axvline(0, color=GREY, linewidth=0.8)

@@ -11,7 +11,8 @@ from typing import Annotated
 import tyro
 
 from jepa_rl.agent import preset
-from jepa_rl.scripts.grid import Backend, run_grid
+from jepa_rl.scripts.grid import run_grid
+from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.measure import train_and_measure
 from jepa_rl.scripts.minigrid_benchmark.tasks import (
     ALGORITHMS,
@@ -38,12 +39,11 @@ from jepa_rl.scripts.minigrid_benchmark.summary import Results
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/minigrid")
-QUICK_RESULTS = Path("runs/minigrid-quick")
 PAGE = Path("docs/minigrid.md")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiniGridArgs:
+class MiniGridArgs(GridArgs):
     """Our agent, PPO and n-step DQN on MiniGrid: steps and seconds until a success rate holds, on held-out episodes.
 
     A run that is finished is not run again, so that the command can be stopped and started; a run that was killed begins
@@ -64,27 +64,15 @@ class MiniGridArgs:
     """Seeds of every task and algorithm."""
     preset: str = "minigrid"
     """Settings of our agent."""
-    out: Path | None = None
-    """Folder of the raw results: docs/results/minigrid by default, runs/minigrid-quick with --quick."""
-    jobs: int = 2
-    """Runs side by side; the cores are shared among them."""
-    backend: Backend = "local"
-    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """DoorKey-5x5 alone, one seed, 9,000 steps: a few minutes on two cores."""
-    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Only remake the page and its figures from the results that are there."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, agent_options = split_agent_options(arguments)
     args = tyro.cli(MiniGridArgs, prog="jepa-rl benchmark minigrid", args=rest)
-    if args.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
-    out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
-    if args.quick and out.resolve() == RESULTS.resolve():
-        raise ValueError(f"--quick needs an --out other than {RESULTS}, which holds the documentation's results")
+    out, page = args.places(RESULTS, PAGE)
     if not args.render:
         grid = cells(
             [QUICK] if args.quick else [task(name) for name in args.tasks],
@@ -96,6 +84,5 @@ def main(arguments: Sequence[str]) -> None:
         )
         measure = functools.partial(train_and_measure, out=out.resolve())
         run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
-    page = PAGE if out.resolve() == RESULTS.resolve() else out / PAGE.name
     written = render(out, page)
     print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")

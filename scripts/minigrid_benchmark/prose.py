@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from jepa_rl.scripts.benchmark_results import HOLD, holders, state_of
 from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
-from jepa_rl.scripts.minigrid_benchmark.summary import HOLD, LEVELS, MIN_SEEDS, RESAMPLES, Results
+from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, SEEDS, TASKS, Task
 
 LEVEL = LEVELS[-1]
@@ -109,22 +110,13 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
 
 def _state(results: Results) -> str:
     """What the page rests on."""
-    grid = {(task.env_id, task.env_steps, name, seed) for task in TASKS for name in ALGORITHMS for seed in range(SEEDS)}
-    done = {tuple(run.cell[key] for key in ("env_id", "env_steps", "algo", "seed")) for run in results.runs}
-    lines = []
-    if grid <= done:
-        lines.append(f"The grid is complete: {len(done)} runs.")
-    elif grid & done:
-        lines.append(
-            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
-        )
-    else:
-        lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
-    if results.unfinished:
-        lines.append(f"Curves of {results.unfinished} unfinished runs lie beside the results and are left out.")
+    grid = {
+        (task.env_id, task.env_steps, str(name), seed) for task in TASKS for name in ALGORITHMS for seed in range(SEEDS)
+    }
+    state = state_of(grid, results.runs, results.unfinished)
     if "jepa" not in results.algorithms:
-        lines.append("**There are no results of our agent yet**: this page compares the baselines only.")
-    return " ".join(lines)
+        state += " **There are no results of our agent yet**: this page compares the baselines only."
+    return state
 
 
 def _findings(results: Results) -> str:
@@ -140,19 +132,7 @@ def _finding(results: Results, task: Task) -> str:
         best = max(final, key=final.__getitem__)
         end = f"best at the end: {NAMES[best]} with {final[best]:.2f}"
         return f"nobody holds {LEVEL:g} within {task.env_steps:,} steps; {end}."
-    # Those with every seed there first, then by steps.
-    share = {name: np.mean([step is not None for step in steps]) for name, steps in found.items()}
-    mean = {name: np.mean([step for step in steps if step is not None] or [np.inf]) for name, steps in found.items()}
-    order = sorted(found, key=lambda name: (-share[name], mean[name]))
-    return f"{LEVEL:g} held by " + ", ".join(_who(NAMES[name], found[name]) for name in order) + "."
-
-
-def _who(name: str, steps: list[float | None]) -> str:
-    held = [step for step in steps if step is not None]
-    if not held:
-        return f"{name} never"
-    seeds = "" if len(steps) == 1 else f" ({len(held)} of {len(steps)} seeds)"
-    return f"{name} from {np.mean(held):,.0f} steps on{seeds}"
+    return f"{LEVEL:g} held by {holders({NAMES[name]: steps for name, steps in found.items()})}."
 
 
 def _bands(results: Results) -> str:

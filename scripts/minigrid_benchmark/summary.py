@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished, read_curve
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task
 
 LEVELS = (0.5, 0.9, 0.95)
-HOLD = 3  # evaluations in a row
 RESAMPLES = 5_000
 MIN_SEEDS = 3  # for an interval over seeds
-
-
-def held_from(success: Sequence[float], level: float) -> int | None:
-    """Index of the first of the first ``HOLD`` evaluations in a row with at least ``level``; None if there are none."""
-    above = [rate >= level for rate in success]
-    return next((first for first in range(len(above) - HOLD + 1) if all(above[first : first + HOLD])), None)
 
 
 def wilson(share: float, episodes: int) -> tuple[float, float]:
@@ -34,17 +26,8 @@ def wilson(share: float, episodes: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A finished cell with its curve."""
-
-    result: dict[str, Any]  # all that its JSON file holds
-    curve: dict[str, np.ndarray]  # by column, one entry per evaluation
-
-    @property
-    def cell(self) -> dict[str, Any]:
-        """What distinguishes it from the others."""
-        cell: dict[str, Any] = self.result["cell"]
-        return cell
+class Run(CurveRun):
+    """A finished cell with its curve of success rates."""
 
     @property
     def final(self) -> float:
@@ -56,14 +39,9 @@ class Run:
         """Sampled success, mean of all evaluations: how soon and how well."""
         return float(self.curve["success_sampled"].mean())
 
-    def last(self, column: str) -> float:
-        """A figure of the last evaluation."""
-        return float(self.curve[column][-1])
-
     def when_held(self, level: float, column: str) -> float | None:
         """``column`` (env_steps, wall_seconds) where ``level`` begins to be held."""
-        first = held_from(self.curve["success_sampled"].tolist(), level)
-        return None if first is None else float(self.curve[column][first])
+        return self.held_from("success_sampled", level, column)
 
 
 @dataclass(frozen=True)
@@ -76,12 +54,9 @@ class Results:
     @classmethod
     def load(cls, folder: Path) -> Results:
         """Raises FileNotFoundError where the folder has no results, ValueError for a curve with other columns."""
-        done = sorted(folder.glob("*-seed*.json"))
-        if not done:
-            raise FileNotFoundError(f"{folder} has no results; run the benchmark without --render first")
-        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"))) for path in done]
-        curves = {path.stem for path in folder.glob("*-seed*.csv")}
-        return cls(tuple(runs), unfinished=len(curves - {path.stem for path in done}))
+        done, unfinished = finished(folder)
+        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), COLUMNS)) for path in done]
+        return cls(tuple(runs), unfinished)
 
     @property
     def tasks(self) -> list[Task]:
@@ -101,17 +76,6 @@ class Results:
     def of(self, task: Task, algorithm: str) -> list[Run]:
         """The runs of an algorithm on a task, one per seed."""
         return [run for run in self.runs if (run.cell["env_id"], run.cell["algo"]) == (task.env_id, algorithm)]
-
-
-def read_curve(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, np.ndarray]:
-    """A cell's CSV by columns; those that are no names are float64. ValueError for other columns or no rows."""
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    if tuple(reader.fieldnames or ()) != tuple(columns) or not rows:
-        raise ValueError(f"{path} must have rows with the columns {', '.join(columns)}, got {reader.fieldnames}")
-    names = ("task", "algo")
-    return {column: np.array([row[column] for row in rows], str if column in names else np.float64) for column in columns}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

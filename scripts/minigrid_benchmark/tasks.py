@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from jepa_rl.agent import AgentConfig
 from jepa_rl.agent.config import completed
 from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.benchmark_results import Budget
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES
 
@@ -23,19 +24,8 @@ QUICK_EPISODES = 20
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Budget):
     """An environment with its budget; default actions, step limit and rewards."""
-
-    env_id: str
-    env_steps: int  # of training
-    eval_every: int  # environment steps
-
-    def __post_init__(self) -> None:
-        if self.env_steps < 1 or self.eval_every < 1 or self.env_steps % self.eval_every:
-            raise ValueError(
-                f"{self.env_id}: the budget must be a positive multiple of the evaluation interval, "
-                f"got {self.env_steps} and {self.eval_every}"
-            )
 
     @property
     def name(self) -> str:

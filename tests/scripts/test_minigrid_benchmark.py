@@ -14,6 +14,7 @@ from minigrid.core.world_object import Goal
 
 from jepa_rl.agent import preset
 from jepa_rl.envs.make import make_env
+from jepa_rl.scripts.benchmark_results import held_from
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.curve import gradient_updates
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
@@ -31,7 +32,6 @@ from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, render
 from jepa_rl.scripts.minigrid_benchmark.summary import (
     Results,
-    held_from,
     interquartile_mean,
     probability_of_improvement,
     wilson,

@@ -1,0 +1,120 @@
+"""What the benchmarks share of tasks and raw results: budgets, curves, what is held from when, how far the grid is."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HOLD = 3  # evaluations in a row
+
+Entry = tuple[str, int, str, int]
+"""Environment, steps of training, who was trained, seed: what a grid plans and a run has done."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a task is trained on, and how often evaluated."""
+
+    env_id: str
+    env_steps: int  # of training
+    eval_every: int  # environment steps
+
+    def __post_init__(self) -> None:
+        if self.env_steps < 1 or self.eval_every < 1 or self.env_steps % self.eval_every:
+            raise ValueError(
+                f"{self.env_id}: the budget must be a positive multiple of the evaluation interval, "
+                f"got {self.env_steps} and {self.eval_every}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class CurveRun:
+    """A finished cell with its curve."""
+
+    result: dict[str, Any]  # all that its JSON file holds
+    curve: dict[str, np.ndarray]  # by column, one entry per evaluation
+
+    @property
+    def cell(self) -> dict[str, Any]:
+        """What distinguishes it from the others."""
+        cell: dict[str, Any] = self.result["cell"]
+        return cell
+
+    @property
+    def entry(self) -> Entry:
+        """What of a grid it is."""
+        cell = self.cell
+        return cell["env_id"], cell["env_steps"], cell["algo"], cell["seed"]
+
+    def last(self, column: str) -> float:
+        """A figure of the last evaluation."""
+        return float(self.curve[column][-1])
+
+    def held_from(self, column: str, level: float, told: str) -> float | None:
+        """``told`` (env_steps, wall_seconds) where ``column`` begins to hold ``level``; None where it never does."""
+        first = held_from(self.curve[column].tolist(), level)
+        return None if first is None else float(self.curve[told][first])
+
+
+def held_from(values: Sequence[float], level: float) -> int | None:
+    """Index of the first of the first ``HOLD`` evaluations in a row with at least ``level``; None if there are none."""
+    above = [value >= level for value in values]
+    return next((first for first in range(len(above) - HOLD + 1) if all(above[first : first + HOLD])), None)
+
+
+def read_curve(path: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """A cell's CSV by columns; those that are no names are float64. ValueError for other columns or no rows."""
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    if tuple(reader.fieldnames or ()) != tuple(columns) or not rows:
+        raise ValueError(f"{path} must have rows with the columns {', '.join(columns)}, got {reader.fieldnames}")
+    names = ("task", "algo")
+    return {column: np.array([row[column] for row in rows], str if column in names else np.float64) for column in columns}
+
+
+def finished(folder: Path) -> tuple[list[Path], int]:
+    """The results in a folder, and how many curves have none yet; FileNotFoundError where there are no results."""
+    done = sorted(folder.glob("*-seed*.json"))
+    if not done:
+        raise FileNotFoundError(f"{folder} has no results; run the benchmark without --render first")
+    return done, len({path.stem for path in folder.glob("*-seed*.csv")} - {path.stem for path in done})
+
+
+def state_of(grid: AbstractSet[Entry], runs: Sequence[CurveRun], unfinished: int) -> str:
+    """What a page rests on, in sentences."""
+    done = {run.entry for run in runs}
+    lines = []
+    if grid <= done:
+        lines.append(f"The grid is complete: {len(done)} runs.")
+    elif grid & done:
+        lines.append(
+            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
+        )
+    else:
+        lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
+    if unfinished:
+        lines.append(f"Curves of {unfinished} unfinished runs lie beside the results and are left out.")
+    return " ".join(lines)
+
+
+def holders(found: Mapping[str, Sequence[float | None]]) -> str:
+    """Who holds something from how many steps on, by name and seed: those with most seeds first, then by steps."""
+    share = {name: np.mean([step is not None for step in steps]) for name, steps in found.items()}
+    mean = {name: np.mean([step for step in steps if step is not None] or [np.inf]) for name, steps in found.items()}
+    order = sorted(found, key=lambda name: (-share[name], mean[name]))
+    return ", ".join(_holder(name, found[name]) for name in order)
+
+
+def _holder(name: str, steps: Sequence[float | None]) -> str:
+    held = [step for step in steps if step is not None]
+    if not held:
+        return f"{name} never"
+    seeds = "" if len(steps) == 1 else f" ({len(held)} of {len(steps)} seeds)"
+    return f"{name} from {np.mean(held):,.0f} steps on{seeds}"

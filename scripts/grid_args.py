@@ -1,0 +1,44 @@
+"""What the commands that run a grid of training runs and write a page have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jepa_rl.scripts.grid import Backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridArgs:
+    """Options of the command line; a study adds its own and says what ``quick`` is."""
+
+    seeds: int
+    """Seeds of every run."""
+    out: Path | None = None
+    """Folder of the raw results: that of the documentation by default, runs/STUDY-quick with --quick."""
+    jobs: int = 2
+    """Runs side by side; the cores are shared among them."""
+    backend: Backend = "local"
+    """local: processes on this machine; ray: a Ray cluster (pip install "jepa-rl[ray]")."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    render: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only remake the page and its figures from the results that are there."""
+    page: Path | None = None
+    """The page to write; its figures go to figures/STUDY beside it. That of the documentation for the documentation's
+    results, otherwise in the folder of the results."""
+
+    def places(self, results: Path, page: Path) -> tuple[Path, Path]:
+        """The folder of the results and the page, where the documentation has ``results`` and ``page``.
+
+        Raises ValueError for less than one seed, and for quick runs among the documentation's results.
+        """
+        if self.seeds < 1:
+            raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
+        out = self.out or (Path("runs") / f"{results.name}-quick" if self.quick else results)
+        documented = out.resolve() == results.resolve()
+        if self.quick and documented:
+            raise ValueError(f"--quick needs an --out other than {results}, which holds the documentation's results")
+        return out, self.page or (page if documented else out / page.name)
