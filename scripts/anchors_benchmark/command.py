@@ -11,18 +11,12 @@ from typing import Annotated
 import tyro
 
 from jepa_rl.scripts.anchors_benchmark.measure import train_and_measure
+from jepa_rl.scripts.anchors_benchmark.page import render, terminal_table
 from jepa_rl.scripts.anchors_benchmark.variants import QUICK, QUICK_TASK, SEEDS, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete
 from jepa_rl.scripts.options import split_agent_options
-
-try:
-    from jepa_rl.scripts.anchors_benchmark.page import render, terminal_table
-except ModuleNotFoundError as error:
-    if not (error.name or "").startswith("matplotlib"):
-        raise
-    raise ImportError("figures need matplotlib: pip install 'jepa-rl[report]'") from error
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/anchors")

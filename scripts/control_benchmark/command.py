@@ -12,6 +12,8 @@ import tyro
 
 from jepa_rl.agent import preset
 from jepa_rl.scripts.control_benchmark.measure import train_and_measure
+from jepa_rl.scripts.control_benchmark.page import render, terminal_table
+from jepa_rl.scripts.control_benchmark.summary import Results
 from jepa_rl.scripts.control_benchmark.tasks import (
     ALGORITHMS,
     EPISODES,
@@ -29,14 +31,6 @@ from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.tasks import complete
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.train import overridden
-
-try:
-    from jepa_rl.scripts.control_benchmark.page import render, terminal_table
-except ModuleNotFoundError as error:
-    if not (error.name or "").startswith("matplotlib"):
-        raise
-    raise ImportError("figures need matplotlib: pip install 'jepa-rl[report]'") from error
-from jepa_rl.scripts.control_benchmark.summary import Results
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/control")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import gymnasium as gym
 import pytest
@@ -199,3 +200,12 @@ class Breaking(gym.Env):
         self.total += 1
         self.place += 2 * int(action) - 1
         return self.place, float(self.place == 9), self.place in (0, 9), False, {}
+
+
+@pytest.mark.parametrize(("command", "study"), [("paper", "noise"), ("benchmark", "control")])
+def test_a_study_says_what_its_figures_need(command, study, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("jepa_rl.scripts.", "matplotlib."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run([command, study, "--help"]) == 2
+    assert "figures need matplotlib: pip install 'jepa-rl[report]'" in capsys.readouterr().err
