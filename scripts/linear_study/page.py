@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,8 @@ from jepa_rl.scripts.linear_study.settings import (
 from jepa_rl.scripts.linear_study.tables import Table, rows_where
 from jepa_rl.scripts.linear_study.template import TEMPLATE
 from jepa_rl.scripts.reporting.page import Picture
+from jepa_rl.scripts.reporting.paragraphs import listed, reflowed
+from jepa_rl.scripts.reporting.tables import markdown
 from jepa_rl.world_model.linear import SMALL
 
 
@@ -40,12 +41,12 @@ def page(
     }
     for section in (_flow, _curves, _times, _gap, _order, _descent, _unaligned):
         numbers |= section(tables, facts["study"])
-    return "\n\n".join(map(_filled, TEMPLATE.format(**numbers).split("\n\n")))
+    return reflowed(TEMPLATE.format(**numbers)) + "\n"
 
 
 def _flow(tables: Mapping[str, Table], study: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "flow_depths": _listed(study["flow_depths"]),
+        "flow_depths": listed(list(map(str, study["flow_depths"]))),
         "flow_error": f"{tables['flow']['largest_error'].max():.0e}",
     }
 
@@ -88,7 +89,7 @@ def _times(tables: Mapping[str, Table], study: Mapping[str, Any]) -> dict[str, A
         "mae_worst_depth": times["depth"][worst],
         "mae_small_error": error[mae & (times["smallness"] <= 1e-4)].max(),
         "exact_error": f"{np.abs(times['exact'] / times['measured'] - 1).max():.0e}",
-        "example": _markdown(header, rows),
+        "example": markdown(header, rows),
     }
 
 
@@ -127,7 +128,7 @@ def _order(tables: Mapping[str, Table], study: Mapping[str, Any]) -> dict[str, A
     deep = edge["depth"] > 2
     return {
         "mae_covarying": f"{covarying.sum():,} of {possible.sum():,} cells",
-        "boundary": _markdown(header, rows),
+        "boundary": markdown(header, rows),
         "edge_factor": edge["lowest"][-2] / edge["lowest"][-1],
         "boundary_error": np.ceil(100 * np.abs(edge["leading"] / edge["lowest"] - 1)[deep].max()) / 100,
     }
@@ -168,7 +169,7 @@ def _descent(tables: Mapping[str, Table], study: Mapping[str, Any]) -> dict[str,
         "descent_scale": DESCENT_SCALE,
         "persistence": PROCESSES["dynamic"].persistence,
         "copies": study["descent_copies"],
-        "descent": _markdown(header, rows),
+        "descent": markdown(header, rows),
         "order_kept": f"{kept} of {total} runs",
     }
 
@@ -179,7 +180,7 @@ def _unaligned(tables: Mapping[str, Table], study: Mapping[str, Any]) -> dict[st
     angles = np.unique(source["angle"])
     near = angles[np.argmin(np.abs(angles - 90))]
     numbers: dict[str, Any] = {
-        "angle_depths": _listed(study["angle_depths"]),
+        "angle_depths": listed(list(map(str, study["angle_depths"]))),
         "horizon": study["horizons"][-1],
         "near": near,
     }
@@ -195,19 +196,3 @@ def _unaligned(tables: Mapping[str, Table], study: Mapping[str, Any]) -> dict[st
     same = (np.diff(learned[both]) > 0) == (np.diff(aligned[both]) > 0)
     numbers["same_order"] = f"{same.sum()} of {both.sum()} settings"
     return numbers
-
-
-def _filled(block: str) -> str:
-    """A paragraph's lines at one width again, now that its numbers are in; anything else as it is."""
-    if block.startswith(("#", "    ", "!", "|", "- ")):
-        return block
-    return textwrap.fill(block, 120, break_long_words=False, break_on_hyphens=False)
-
-
-def _listed(values: Sequence[int]) -> str:
-    *most, last = map(str, values)
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))

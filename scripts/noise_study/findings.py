@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
-import textwrap
 from collections.abc import Callable, Sequence
 
 from jepa_rl.scripts.noise_study.drawings import FOLLOWED, OBJECTIVES, noisy_levels, sooner
 from jepa_rl.scripts.noise_study.rows import REWARD_FREE, REWARD_ROWS, Level, Row, Task, row
 from jepa_rl.scripts.noise_study.summary import Results, first_time, probe, share, shares_ratio, success
+from jepa_rl.scripts.reporting.paragraphs import filled, listed
 
-WIDTH = 118
 KEPT = 0.1  # share of the latents from which on the distractor counts as kept
 HELD = 0.9  # of the success that a row has over random actions without a distractor
+LEARNED = 0.1  # success over that of random actions from which on a row has something to lose
 NEAR_CHANCE = 0.6  # accuracy of the bit's probe, where chance is 0.5
 READ = 0.95  # accuracy of the bit's probe from which on the bit counts as kept
-
-
-def filled(text: str, indent: str = "") -> str:
-    """A paragraph's lines at one width; ``indent`` begins all but the first."""
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def reflowed(text: str) -> str:
-    """Markdown with its paragraphs and list entries at one width again, now that their numbers are in."""
-
-    def block(part: str) -> str:
-        if part.startswith(("#", "|", "!")):
-            return part
-        if part.startswith("- "):
-            return "\n".join(filled(" ".join(entry.split()), "  ") for entry in re.split(r"\n(?=- )", part))
-        return filled(" ".join(part.split()))
-
-    return "\n\n".join(map(block, text.strip().split("\n\n")))
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Words in a row, the last after "and"."""
-    *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def who_keeps(results: Results, chosen: Task) -> str:
@@ -69,13 +44,20 @@ def where_it_breaks(results: Results, chosen: Task) -> str:
     lines = []
     for each in results.rows(chosen):
         best = results.estimate(success, chosen, clean, each)
-        if best.seeds:
-            needed = reference["success"] + HELD * (best.mean - reference["success"])
-            lost = _lost(results, chosen, each, needed)
+        if not best.seeds:
+            continue
+        gain = best.mean - reference["success"]
+        lost = _lost(results, chosen, each, reference["success"] + HELD * gain)
+        if gain < LEARNED:
+            told = "hardly more than random actions"
+        else:
             told = f"lost at {listed(lost)}" if lost else "held at every level"
-            lines.append(filled(f"- {each.name}: {best.mean:.2f} without a distractor, {told}", "  "))
-    rule = f"Success, lost where less than {HELD:g} of what the row has over random actions without a distractor is left:"
-    return f"{rule}\n\n" + "\n".join(lines)
+        lines.append(filled(f"- {each.name}: {best.mean:.2f} without a distractor, {told}", "  "))
+    rule = (
+        f"Success, lost where less than {HELD:g} of what the row has over random actions ({reference['success']:.2f}) "
+        "without a distractor is left:"
+    )
+    return f"{filled(rule)}\n\n" + "\n".join(lines)
 
 
 def _lost(results: Results, chosen: Task, each: Row, needed: float) -> list[str]:

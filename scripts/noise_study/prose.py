@@ -8,9 +8,6 @@ from jepa_rl.scripts.noise_study.drawings import OBJECTIVES, noisy_levels, soone
 from jepa_rl.scripts.noise_study.findings import (
     agreement,
     fewer_labels,
-    filled,
-    listed,
-    reflowed,
     verdict,
     where_it_breaks,
     who_keeps,
@@ -19,6 +16,7 @@ from jepa_rl.scripts.noise_study.measure import OBSERVATIONS, OTHER_SCALES, SCAL
 from jepa_rl.scripts.noise_study.rows import QUICK_SHARE, ROWS, SEEDS, Task, cells
 from jepa_rl.scripts.noise_study.summary import Results
 from jepa_rl.scripts.noise_study.template import INTRODUCTION, LIMITS
+from jepa_rl.scripts.reporting.paragraphs import filled, listed, reflowed
 
 Link = Callable[[str], str]
 

@@ -303,6 +303,7 @@ def test_statements_follow_the_results():
     made = {
         ("none", "reward"): (0.9, 0.0, 1.0),
         ("none", "ema"): (0.8, 0.0, 0.8),
+        ("none", "inverse"): (0.8, 0.0, 0.35),
         ("fresh-loud", "reward"): (0.9, 0.02, 1.0),
         ("fresh-loud", "ema"): (0.5, 0.03, 0.77),
         ("frozen-loud", "reward"): (0.7, 0.2, 0.96),
@@ -341,6 +342,8 @@ def test_statements_follow_the_results():
     breaks = findings.where_it_breaks(results, counting)
     assert "- reward 100 %: 1.00 without a distractor, held at every level" in breaks
     assert "- EMA: 0.80 without a distractor, lost at frozen 0.05 (0.30)" in breaks
+    assert "- inverse: 0.35 without a distractor, hardly more than random actions" in breaks
+    assert "over random actions (0.30) without a distractor" in breaks
     agreed = findings.agreement(results, counting)
     assert "before the signal at frozen 0.05." in agreed
     assert "- reward 100 %, by the JEPA: at 1 of 2 levels, not at frozen 0.05 (0.22)" in agreed

@@ -1,0 +1,160 @@
+"""docs/masked.md and its figure, from the raw results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from jepa_rl.scripts.masked_study.measure import EPISODES, IMAGES
+from jepa_rl.scripts.masked_study.rows import QUICK_STEPS, ROWS, SEEDS, STEPS, row
+from jepa_rl.scripts.masked_study.summary import COLUMNS, FIGURES, Results
+from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, picture, tidy
+from jepa_rl.scripts.reporting.paragraphs import filled, listed, reflowed
+from jepa_rl.scripts.reporting.tables import Estimate, markdown
+
+QUESTIONS = {
+    "What does masked prediction keep?": (("masked", "untrained"), ("masked", "reward")),
+    "Does an auxiliary repair what it misses?": (("masked-reward", "masked"), ("masked-reward", "reward")),
+    "Does it help beside the latent dynamics?": (
+        ("masked-dynamics", "dynamics"),
+        ("masked-dynamics-reward", "reward"),
+        ("masked-dynamics-reward", "masked-dynamics"),
+    ),
+}
+"""Each with the pairs of rows that answer it: the first minus the second."""
+
+TEMPLATE = """\
+# Masked latent prediction: what it keeps, and what an auxiliary repairs
+
+`jepa-rl paper masked` trains every row, measures it and writes this page; `--render` remakes the page and its figure from
+the [raw results]({raw}), `--quick` trains every row for a fifth of the steps. A run that is finished is not run again.
+
+{state}
+
+Masked latent prediction ([arXiv:2301.08243](https://arxiv.org/abs/2301.08243), [p-jepa.md]({method})) is a JEPA objective
+of single images: latents of hidden patches are predicted from the visible ones. It knows of no action and no reward. The
+same small vision transformer (8x8 patches, width 64, two blocks) is trained on the [counting environment]({counting}) by
+each of these:
+
+{rows}
+
+Where dynamics or reward do not train the encoder, they learn on detached latents, so that every row has a planner. All
+data are of uniformly random actions: the rows of a seed learn from the same images, for {updates} updates. Figures are of
+the final weights, on {images:,} images and {episodes} episodes that training never saw, mean ± half width of the 95 %
+interval (Student's t) over the seeds. *centroid*: accuracy of the nearest of nine centroids, from the other half of the
+images. *probe*: linear, fitted on one half and scored on the other; accuracy of classes (chance: count {count}, shape
+{shape}), R^2 of numbers. A probe finds what is there however small; the centroids say what the latents are made of.
+
+{figure}
+
+{table}
+"""
+
+
+def render(results: Results, folder: Path, page: Path) -> Path:
+    """Write the page, and its figure to figures/masked beside it; returns the page's path."""
+    figures = page.parent / "figures" / "masked"
+    figures.mkdir(parents=True, exist_ok=True)
+    (figures / "rows.png").write_bytes(picture(drawing(results), "rows", "rows").data)
+
+    def link(path: str) -> str:
+        return Path(os.path.relpath(path or folder, page.parent)).as_posix()
+
+    some = results.runs[0]
+    head = TEMPLATE.format(
+        raw=link(""),
+        method=link("docs/p-jepa.md"),
+        counting=link("docs/counting.md"),
+        state=_state(results),
+        rows="\n".join(f"- **{each.name}**: {each.about}" for each in ROWS),
+        updates=listed(sorted({f"{run['updates']:,}" for run in results.runs})),
+        images=IMAGES,
+        episodes=EPISODES,
+        count=f"{some['probes']['count_linear']['chance']:.2f}",
+        shape=f"{some['probes']['shape_linear']['chance']:.2f}",
+        figure="![Every run: what can be read from the latents, and success](figures/masked/rows.png)",
+        table=table(results),
+    )
+    parts = [reflowed(head)]
+    for question, pairs in QUESTIONS.items():
+        answers = [answer for pair in pairs if (answer := compared(results, *pair))]
+        if answers:
+            parts.append(f"## {question}\n\n" + "\n".join(answers))
+    page.write_text("\n\n".join(parts) + "\n")
+    return page
+
+
+def _state(results: Results) -> str:
+    """What the page rests on."""
+    if results.quick:
+        runs = f"runs of `--quick`, one seed, {QUICK_STEPS:,} of {STEPS:,} steps"
+        return f"**These are {runs}.** They show the way, not a result."
+    expected = len(ROWS) * max(SEEDS, results.seeds)
+    if len(results.runs) < expected:
+        return f"**The grid is not complete: {len(results.runs)} of {expected} runs.** What follows may still change."
+    return f"The grid is complete: {len(results.runs)} runs, {results.seeds} seeds."
+
+
+def table(results: Results) -> str:
+    """Every row with every figure."""
+    body = []
+    for each in results.rows:
+        digits = [0 if name == "seconds" else 1 if name == "effective rank" else 3 for name in COLUMNS]
+        found = [results.estimate(read, each.slug) for read in COLUMNS.values()]
+        body.append([each.name, *(one.text(places) for one, places in zip(found, digits, strict=True))])
+    return markdown(["row", *COLUMNS], body)
+
+
+def compared(results: Results, slug: str, other: str) -> str:
+    """What one row has more or less of than another; empty where they have no seed in common."""
+    found = {name: results.difference(read, slug, other) for name, read in FIGURES.items()}
+    if not next(iter(found.values())).seeds:
+        return ""
+    more = [_signed(name, one) for name, one in found.items() if one.mean - _half(one) > 0]
+    less = [_signed(name, one) for name, one in found.items() if one.mean + _half(one) < 0]
+    open_ = [_signed(name, one) for name, one in found.items() if abs(one.mean) <= _half(one)]
+    told = [f"{kind} {listed(names)}" for kind, names in (("more", more), ("less", less)) if names]
+    if open_:
+        told.append(f"no difference beyond the interval in {listed(open_)}")
+    return filled(f"- **{row(slug).name}** against **{row(other).name}**: {'; '.join(told)}", "  ")
+
+
+def _half(found: Estimate) -> float:
+    """The interval's half width; without one, nothing is told apart."""
+    return found.half_width if found.seeds >= 3 else float("inf")
+
+
+def _signed(name: str, found: Estimate) -> str:
+    spread = f" ± {found.half_width:.2f}" if found.seeds >= 3 else ""
+    return f"{name} ({found.mean:+.2f}{spread})"
+
+
+def drawing(results: Results) -> Figure:
+    """Every run as a dot, one panel a figure; the untrained encoder's mean as a dashed line."""
+    rows = results.rows
+    figure = blank((12.0, 2 * (0.26 * len(rows) + 0.9)))
+    panels = figure.subplots(2, 3, sharey=True).flat
+    for axes, (name, read) in zip(panels, FIGURES.items(), strict=True):
+        for place, each in enumerate(rows):
+            found = results.estimate(read, each.slug)
+            axes.scatter(found.values, [place] * found.seeds, s=26, color=BLUE, alpha=0.6, linewidths=0)
+            axes.plot([found.mean] * 2, [place - 0.3, place + 0.3], color=INK, linewidth=1.4)
+        if (untrained := results.estimate(read, "untrained")).seeds:
+            axes.axvline(untrained.mean, color=GREY, linestyle="--", linewidth=0.9)
+        axes.set_yticks(range(len(rows)), [each.name for each in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(min(-0.03, axes.get_xlim()[0]), 1.03)
+        axes.set_title(name, fontsize=10, color=INK, loc="left")
+        tidy(axes)
+    return figure
+
+
+def table_of(results: Results) -> str:
+    """The same figures, for a terminal."""
+    lines = [f"{'row':<28}" + "".join(f"{name:>20}" for name in COLUMNS)]
+    for each in results.rows:
+        means = (results.estimate(read, each.slug).mean for read in COLUMNS.values())
+        lines.append(f"{each.name:<28}" + "".join(f"{mean:>20.3f}" for mean in means))
+    return "\n".join(lines)
