@@ -84,7 +84,7 @@ def overall_table(results: Results) -> str:
     body = []
     for slug in slugs:
         row = [NAMES[slug]]
-        for read in (lambda run: run.final, lambda run: run.area):
+        for read in (lambda run: run.final, lambda run: run.area()):
             row.append(interquartile_mean(scores(results, tasks, slug, read)).text() if tasks else "-")
             found = improvement(results, VARIANTS[0].slug, slug, read) if slug != VARIANTS[0].slug else None
             row.append("-" if found is None else found.text())

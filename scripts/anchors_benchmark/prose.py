@@ -127,7 +127,7 @@ def _answer(results: Results) -> str:
     by_verdict: dict[str, list[str]] = {}
     for variant in VARIANTS[1:]:
         end = improvement(results, JOINT, variant.slug, lambda run: run.final)
-        way = improvement(results, JOINT, variant.slug, lambda run: run.area)
+        way = improvement(results, JOINT, variant.slug, lambda run: run.area())
         if end is None or way is None:
             continue
         verdicts = [_verdict(found) for found in (end, way)]

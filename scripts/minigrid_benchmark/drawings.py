@@ -69,7 +69,7 @@ def _panel(axes: Axes, results: Results, task: Task, column: str, names: Mapping
         if runs:
             _line(axes, runs, column, colour, name)
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
-    axes.set_xlim(0, task.env_steps)
+    axes.set_xlim(0, max(run.last("env_steps") for algorithm in names for run in results.of(task, algorithm)))
     axes.set_ylim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.locator_params(axis="x", nbins=4)

@@ -24,11 +24,6 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import picture
 from jepa_rl.scripts.reporting.tables import markdown
 
-MEASURES: dict[str, Callable[[Run], float]] = {
-    "success at the end": lambda run: run.final,
-    "success over the budget": lambda run: run.area,
-}
-
 
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/minigrid beside it; returns the page's path."""
@@ -53,8 +48,8 @@ def hold_table(results: Results, column: str) -> str:
     """When each level begins to be held, in environment steps or seconds of training."""
     body = []
     for task, name in _pairs(results):
-        runs = results.of(task, name)
-        entries = [held_text([run.when_held(level, column) for run in runs], task.env_steps) for level in LEVELS]
+        runs, budget = results.of(task, name), task.budget(name).env_steps
+        entries = [held_text([run.when_held(level, column) for run in runs], budget) for level in LEVELS]
         body.append([task.name, NAMES[name], str(len(runs)), *entries])
     return markdown(["task", "algorithm", "seeds", *(f"to {level:g}" for level in LEVELS)], body)
 
@@ -82,7 +77,12 @@ def overall_table(results: Results) -> str:
         return "No task has results of every algorithm yet."
     first, *others = results.algorithms
     body = []
-    for label, read in MEASURES.items():
+    shortest = {task.env_id: min(task.budget(name).env_steps for name in results.algorithms) for task in tasks}
+    measures: dict[str, Callable[[Run], float]] = {
+        "success at the end": lambda run: run.final,
+        "success over the steps that all have": lambda run: run.area(shortest[run.cell["env_id"]]),
+    }
+    for label, read in measures.items():
         by_name = {name: scores(results, tasks, name, read) for name in results.algorithms}
         means: list[Interval] = [interquartile_mean(by_name[name]) for name in results.algorithms]
         chances = [probability_of_improvement(by_name[first], by_name[name]) for name in others]
@@ -151,6 +151,6 @@ def terminal_table(results: Results) -> str:
             f"{np.mean([run.last(column) for run in runs]):.2f}"
             for column in ("success_sampled", "success_greedy", "looped_share")
         )
-        held = held_text([run.when_held(LEVELS[-1], "env_steps") for run in runs], task.env_steps)
+        held = held_text([run.when_held(LEVELS[-1], "env_steps") for run in runs], task.budget(name).env_steps)
         lines.append(f"{task.name:<24} {NAMES[name]:<12} {len(runs):>5} {sampled:>8} {greedy:>7} {looped:>7}  {held}")
     return "\n".join(lines)

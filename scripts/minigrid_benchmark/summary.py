@@ -34,10 +34,9 @@ class Run(CurveRun):
         """Sampled success, mean of the last ``HOLD`` evaluations."""
         return float(self.curve["success_sampled"][-HOLD:].mean())
 
-    @property
-    def area(self) -> float:
-        """Sampled success, mean of all evaluations: how soon and how well."""
-        return float(self.curve["success_sampled"].mean())
+    def area(self, steps: float = float("inf")) -> float:
+        """Sampled success, mean of the evaluations within this many environment steps: how soon and how well."""
+        return float(self.curve["success_sampled"][self.curve["env_steps"] <= steps].mean())
 
     def when_held(self, level: float, column: str) -> float | None:
         """``column`` (env_steps, wall_seconds) where ``level`` begins to be held."""
@@ -61,11 +60,18 @@ class Results:
     @property
     def tasks(self) -> list[Task]:
         """Those with results, in the order of the table, then others by name."""
-        found = {
-            run.cell["env_id"]: Task(*(run.cell[key] for key in ("env_id", "env_steps", "eval_every"))) for run in self.runs
-        }
+        found = {run.cell["env_id"] for run in self.runs}
         order = [task.env_id for task in TASKS if task.env_id in found]
-        return [found[env_id] for env_id in (*order, *sorted(found.keys() - set(order)))]
+        return [self._task(env_id) for env_id in (*order, *sorted(found - set(order)))]
+
+    def _task(self, env_id: str) -> Task:
+        budgets = {
+            run.cell["algo"]: (run.cell["env_steps"], run.cell["eval_every"])
+            for run in self.runs
+            if run.cell["env_id"] == env_id
+        }
+        ours = budgets.get("jepa")
+        return Task(env_id, *next((budgets[name] for name in budgets if name != "jepa"), ours or ()), ours=ours)
 
     @property
     def algorithms(self) -> list[str]:

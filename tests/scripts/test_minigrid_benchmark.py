@@ -36,7 +36,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
     probability_of_improvement,
     wilson,
 )
-from jepa_rl.scripts.minigrid_benchmark.tasks import TASKS, Task, cells, task
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task, cells, task
 from jepa_rl.scripts.options import split_agent_options
 
 LEFT, RIGHT, FORWARD = range(3)
@@ -366,9 +366,13 @@ def test_bad_input_is_explained_and_leaves_nothing(arguments, message, tmp_path,
 def test_tasks_go_by_their_short_names_and_others_get_the_default_budget():
     assert task("DoorKey-5x5") is task("MiniGrid-DoorKey-5x5-v0") is TASKS[1]
     assert task("LavaCrossingS9N1") == Task("MiniGrid-LavaCrossingS9N1-v0", 200_000, 10_000)
-    assert all(20 <= each.env_steps // each.eval_every <= 40 for each in TASKS)
+    budgets = [each.budget(name) for each in TASKS for name in ALGORITHMS]
+    assert all(12 <= each.env_steps // each.eval_every <= 25 for each in budgets)
+    assert all(each.budget("jepa").env_steps < each.budget("ppo").env_steps == each.env_steps for each in TASKS)
     with pytest.raises(ValueError, match="a positive multiple of the evaluation interval, got 100 and 30"):
         Task("MiniGrid-Empty-5x5-v0", 100, 30)
+    with pytest.raises(ValueError, match="a positive multiple of the evaluation interval, got 50 and 20"):
+        Task("MiniGrid-Empty-5x5-v0", 100, 10, ours=(50, 20)).budget("jepa")
 
 
 def test_options_of_the_agent_are_told_apart():
@@ -416,10 +420,10 @@ def test_what_was_never_held_is_said(values, text):
 
 def write_run(folder, chosen, algorithm, seed, success):
     """A finished cell with a curve of sampled success."""
-    name = f"{chosen.name}-{algorithm}"
+    name, budget = f"{chosen.name}-{algorithm}", chosen.budget(algorithm)
     cell = {
-        **{"name": name, "seed": seed, "env_id": chosen.env_id, "algo": algorithm, "env_steps": chosen.env_steps},
-        **{"eval_every": chosen.eval_every, "episodes": 50, "settings": {}},
+        **{"name": name, "seed": seed, "env_id": chosen.env_id, "algo": algorithm, "env_steps": budget.env_steps},
+        **{"eval_every": budget.eval_every, "episodes": 50, "settings": {"preset": "minigrid"}},
     }
     (folder / f"{name}-seed{seed}.json").write_text(json.dumps({"cell": cell, "version": 1}))
     with (folder / f"{name}-seed{seed}.csv").open("w", newline="") as file:
@@ -427,7 +431,7 @@ def write_run(folder, chosen, algorithm, seed, success):
         writer.writeheader()
         for point, rate in enumerate(success, 1):
             figures = {column: rate for column in COLUMNS if column.startswith(("success", "return"))}
-            figures |= {"env_steps": point * chosen.eval_every, "wall_seconds": 2 * point, "evaluation_seconds": point}
+            figures |= {"env_steps": point * budget.eval_every, "wall_seconds": 2 * point, "evaluation_seconds": point}
             figures |= {"updates": 10 * point, "peak_memory_mb": 300, "looped_share": 1 - rate}
             writer.writerow({"task": chosen.env_id, "algo": algorithm, "seed": seed, **figures})
 
@@ -451,6 +455,23 @@ def test_the_page_says_what_the_curves_say(tmp_path):
     assert "Not the benchmark itself: 12 runs" in page
     for name in ("sampled", "greedy"):
         assert (tmp_path / "figures" / "minigrid" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_an_algorithm_with_a_budget_of_its_own_is_compared_over_the_steps_that_all_have(tmp_path):
+    chosen = Task("MiniGrid-FourRooms-v0", 50_000, 10_000, ours=(20_000, 5_000))
+    for seed in range(3):
+        write_run(tmp_path, chosen, "ppo", seed, [0.0, 0.2, 0.6, 0.9, 0.9])
+        write_run(tmp_path, chosen, "jepa", seed, [0.1, 0.3, 0.5, 0.7])
+    results = Results.load(tmp_path)
+    assert results.tasks == [chosen]
+    page = render(tmp_path, tmp_path / "page.md").read_text()
+    assert "nobody holds 0.95 within 20,000 (JEPA), 50,000 (PPO) steps; best at the end: PPO with 0.80." in page
+    assert "FourRooms every 10,000 (JEPA: 5,000)" in page
+    assert "| FourRooms | JEPA | 3 | never (20,000) |" in page
+    # Ours: mean of four evaluations; PPO: of the two within 20,000 steps.
+    assert (
+        "| success over the steps that all have | 0.40 (0.40 to 0.40) | 0.10 (0.10 to 0.10) | 1.00 (1.00 to 1.00) |" in page
+    )
 
 
 def test_a_curve_with_other_columns_is_refused(tmp_path):
