@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jepa_rl.scripts.noise_study.rows import Level, Task, row
-from jepa_rl.scripts.noise_study.summary import Result, Results, first_time, probe, share, shares_ratio, success
+from jepa_rl.scripts.noise_study.summary import (
+    Reader,
+    Results,
+    bit_in_noise,
+    first_time,
+    probe,
+    share,
+    shares_ratio,
+    success,
+)
 from jepa_rl.scripts.reporting.drawing import BLUE, COLOURS, GREY, INK, VERMILION, blank, legend, tidy
 
 NEVER = 4.0  # decades at which "never" is drawn
 SHADES = (INK, GREY, "#c3c9d2")  # of the objectives
 OBJECTIVES = {"jepa": "JEPA", "mae": "MAE", "autoencoder": "autoencoder"}
+NOISE = 0.1  # in which the bit is probed, in units of the latents' spread
 FOLLOWED = ("reward", "dynamics", "ema", "reconstruction")  # set against the theory
 
 
@@ -35,7 +45,7 @@ def keeps(results: Results, task: Task) -> Figure:
     return figure
 
 
-def _panels(task: Task) -> dict[str, Callable[[Result], float | None]]:
+def _panels(task: Task) -> dict[str, Reader]:
     signal = task.signals[0]
     return {
         f"{signal}, nearest centroid": lambda run: run["accuracy"][signal],
@@ -111,15 +121,16 @@ def sooner(results: Results, task: Task, level: Level, objective: str, scale: st
 
 
 def bits(results: Results, task: Task) -> Figure:
-    """Every run: the probe of the bit and success, by row; random actions as dashed lines."""
+    """Every run: the probe of the bit, the same in noise, and success, by row; chance and random actions dashed."""
     rows, levels = results.rows(task), results.levels(task)
-    figure = blank((9.2, 0.3 * len(rows) + 1.6))
-    panels: tuple[tuple[str, Callable[[Result], float | None]], ...] = (
+    figure = blank((12.0, 0.3 * len(rows) + 1.6))
+    panels: tuple[tuple[str, Reader], ...] = (
         ("bit, linear probe", probe("bit_linear")),
+        (f"the same with noise of {NOISE:g}", bit_in_noise(NOISE)),
         ("success", success),
     )
     for column, (title, read) in enumerate(panels):
-        axes = figure.add_subplot(1, 2, column + 1)
+        axes = figure.add_subplot(1, 3, column + 1)
         for level, colour, marker, shift in zip(levels, (VERMILION, BLUE), "so", (0.14, -0.14), strict=False):
             for place, each in enumerate(rows):
                 values = results.estimate(read, task, level, each).values
@@ -135,13 +146,13 @@ def bits(results: Results, task: Task) -> Figure:
                     label=label,
                 )
             reference = results.reference(task, level)
-            if column == 0:
+            if read is not success:
                 axes.axvline(0.5, color=GREY, linestyle="--", linewidth=0.9)
             elif reference is not None:
                 axes.axvline(reference["success"], color=colour, linestyle="--", linewidth=0.9)
         axes.set_yticks(range(len(rows)), [each.name for each in rows] if column == 0 else [])
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(0.35 if column == 0 else -0.03, 1.03)
+        axes.set_xlim(-0.03 if read is success else 0.35, 1.03)
         axes.set_xlabel(title, fontsize=10, color=INK)
         tidy(axes)
     handles, names = axes.get_legend_handles_labels()

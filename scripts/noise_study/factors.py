@@ -107,6 +107,16 @@ def probe_factor(latent: np.ndarray, held: HeldOut, name: str, kind: ProbeKind, 
     return probe(latent[:half], value[:half], latent[half:], value[half:], kind=kind, seed=seed)
 
 
+def probe_in_noise(latent: np.ndarray, held: HeldOut, name: str, noise: float, seed: int) -> Probe | None:
+    """A linear probe of a factor from latents [N, D] to which white noise is added: what is faint in them is lost.
+
+    ``noise`` is its standard deviation in every dimension, in units of the latents' own (root mean square over dimensions).
+    """
+    spread = float(np.sqrt(latent.var(0, dtype=np.float64).mean()))
+    drawn = np.random.default_rng(seed).normal(size=latent.shape)
+    return probe_factor(latent + noise * spread * drawn, held, name, "linear", seed)
+
+
 def explained_share(latent: np.ndarray, features: np.ndarray) -> float | None:
     """The share of the variance of latents [N, D], summed over dimensions, that is linear in features [N, F].
 

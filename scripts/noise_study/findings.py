@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from jepa_rl.scripts.noise_study.drawings import FOLLOWED, OBJECTIVES, noisy_levels, sooner
+from jepa_rl.scripts.noise_study.drawings import FOLLOWED, NOISE, OBJECTIVES, noisy_levels, sooner
 from jepa_rl.scripts.noise_study.rows import REWARD_FREE, REWARD_ROWS, Level, Row, Task, row
-from jepa_rl.scripts.noise_study.summary import Results, first_time, probe, share, shares_ratio, success
+from jepa_rl.scripts.noise_study.summary import (
+    Reader,
+    Results,
+    bit_in_noise,
+    first_time,
+    probe,
+    share,
+    shares_ratio,
+    success,
+)
 from jepa_rl.scripts.reporting.paragraphs import filled, listed
 
 KEPT = 0.1  # share of the latents from which on the distractor counts as kept
@@ -112,25 +121,37 @@ def agreement(results: Results, chosen: Task) -> str:
 
 
 def verdict(results: Results, chosen: Task) -> str:
-    """The claim of arXiv:2606.30068 at each kind of bit: shown or denied, part by part."""
+    """The claim of arXiv:2606.30068 at each kind of bit: shown or denied, part by part, for the probe and in noise."""
     parts = [
         filled(
             "The claim of [arXiv:2606.30068](https://arxiv.org/abs/2606.30068): predictive objectives without a reward "
             "leave a probe of the bit near chance, the reward brings it close to 1, and 2 % of the labels are enough. Near "
             f"chance is read as at most {NEAR_CHANCE:g}, kept as at least {READ:g}, for the mean over seeds of the linear "
-            "probe."
+            "probe. Latents have no noise of their own, so that a probe finds a bit in them however faint it is; hence "
+            f"also a probe of latents with white noise of {NOISE:g} of their spread in every dimension."
         )
     ]
     for level in results.levels(chosen):
-        claims = (
-            _claim(results, chosen, level, "near chance without a reward", REWARD_FREE, lambda score: score <= NEAR_CHANCE),
-            _claim(results, chosen, level, "kept with all rewards", ("reward",), lambda score: score >= READ),
-            _claim(results, chosen, level, "kept with 2 % of them", ("reward-2",), lambda score: score >= READ),
-        )
-        rest = _untrained(results, chosen, level), _bit_shares(results, chosen, level)
-        lines = "\n".join(claim for claim in (*claims, *rest) if claim)
-        parts.append(f"**{level.name[0].upper()}{level.name[1:]}.** {_theory_of_bit(results, chosen, level)}\n\n{lines}")
+        parts.append(f"**{level.name[0].upper()}{level.name[1:]}.** {_theory_of_bit(results, chosen, level)}")
+        for title, read in (("Linear probe", probe("bit_linear")), (f"In noise of {NOISE:g}", bit_in_noise(NOISE))):
+            claims = (
+                _claim(results, chosen, level, "near chance without a reward", REWARD_FREE, read, _is_near_chance),
+                _claim(results, chosen, level, "kept with all rewards", ("reward",), read, _is_kept),
+                _claim(results, chosen, level, "kept with 2 % of them", ("reward-2",), read, _is_kept),
+                _untrained(results, chosen, level, read),
+            )
+            if any(claims):
+                parts.append(f"{title}:\n\n" + "\n".join(claim for claim in claims if claim))
+        parts.append(_bit_shares(results, chosen, level))
     return "\n\n".join(parts)
+
+
+def _is_near_chance(score: float) -> bool:
+    return score <= NEAR_CHANCE
+
+
+def _is_kept(score: float) -> bool:
+    return score >= READ
 
 
 def _theory_of_bit(results: Results, chosen: Task, level: Level) -> str:
@@ -143,24 +164,30 @@ def _theory_of_bit(results: Results, chosen: Task, level: Level) -> str:
     return f"The linear theory's JEPA learns the bit {'before' if bit < count else 'after'} the count."
 
 
-def _untrained(results: Results, chosen: Task, level: Level) -> str:
-    """What a probe reads without any learning: latents have no noise, so that nothing in them is too faint for it."""
-    found = results.estimate(probe("bit_linear"), chosen, level, row("untrained"))
-    return f"- the same probe of an untrained encoder: {found.mean:.3f}" if found.seeds else ""
+def _untrained(results: Results, chosen: Task, level: Level, read: Reader) -> str:
+    """What a probe reads without any learning."""
+    found = results.estimate(read, chosen, level, row("untrained"))
+    return f"- an untrained encoder: {found.mean:.3f}" if found.seeds else ""
 
 
 def _bit_shares(results: Results, chosen: Task, level: Level) -> str:
     """How much of the latents is the bit, which a probe does not say."""
     found = {each.name: results.estimate(share("bit"), chosen, level, each) for each in results.rows(chosen)}
-    told = ", ".join(f"{who} {one.mean:.2f}" for who, one in found.items() if one.seeds)
-    return filled(f"- the bit's share of the latents: {told}", "  ")
+    told = ", ".join(f"{who} {one.mean:.3f}" for who, one in found.items() if one.seeds)
+    return filled(f"The bit's share of the latents: {told}.")
 
 
 def _claim(
-    results: Results, chosen: Task, level: Level, name: str, slugs: Sequence[str], holds: Callable[[float], bool]
+    results: Results,
+    chosen: Task,
+    level: Level,
+    name: str,
+    slugs: Sequence[str],
+    read: Reader,
+    holds: Callable[[float], bool],
 ) -> str:
     """One part of the claim with what was measured; empty where nothing was."""
-    found = {row(slug).name: results.estimate(probe("bit_linear"), chosen, level, row(slug)) for slug in slugs}
+    found = {row(slug).name: results.estimate(read, chosen, level, row(slug)) for slug in slugs}
     scores = {who: one.mean for who, one in found.items() if one.seeds}
     if not scores:
         return ""

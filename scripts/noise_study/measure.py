@@ -25,6 +25,7 @@ from jepa_rl.scripts.noise_study.factors import (
     features_of,
     held_out,
     probe_factor,
+    probe_in_noise,
     shown_one_hot,
 )
 from jepa_rl.scripts.noise_study.prediction import (
@@ -46,6 +47,7 @@ EPISODES = 200
 OBSERVATIONS = 3_000
 LOSS_WINDOWS = 256  # of the replay, for the loss terms
 TRANSITIONS = 6_000  # under random actions, for the theory
+NOISES = (0.01, 0.1, 1.0)  # of latents, in which the bit is probed as well
 SCALE = 1e-2  # the theory's initial weight; the page says how far the order rests on it
 OTHER_SCALES = (1e-1, 1e-3)
 
@@ -81,8 +83,9 @@ def representation(chosen: Task, held: HeldOut, latent: np.ndarray, seed: int) -
     """What latents [N, D] of held-out observations keep.
 
     ``accuracy``: nearest centroid, by signal. ``probes``: by factor and kind, with chance beside the score; networks for
-    the signals and the distractor only. ``shares`` of the latents' variance: explained by all signals together, by each
-    of them where there are several, by the appearance, by the distractor; None where the latents have collapsed.
+    the signals and the distractor only. ``bit_in_noise``: a linear probe by how much noise, where there is a bit.
+    ``shares`` of the latents' variance: explained by all signals together, by each of them where there are several, by the
+    appearance, by the distractor; None where the latents have collapsed.
     """
     groups = {"signal": chosen.signals, "appearance": chosen.appearance, "distractor": chosen.distractor}
     groups |= {name: (name,) for name in chosen.signals if len(chosen.signals) > 1}
@@ -98,8 +101,14 @@ def representation(chosen: Task, held: HeldOut, latent: np.ndarray, seed: int) -
             found = probe_factor(latent, held, name, kind, seed)
             if found is not None:
                 probes[f"{name}_{kind}"] = dataclasses.asdict(found)
+    in_noise = {}
+    for noise in NOISES if "bit" in chosen.signals else ():
+        found = probe_in_noise(latent, held, "bit", noise, seed)
+        if found is not None:
+            in_noise[f"{noise:g}"] = dataclasses.asdict(found)
     accuracy = {name: diagnostics.heldout_accuracy(latent, held.label(name)) for name in chosen.signals}
-    return {"accuracy": accuracy, "probes": probes, "shares": shares}
+    kept = {"accuracy": accuracy, "probes": probes, "shares": shares}
+    return kept | ({"bit_in_noise": in_noise} if in_noise else {})
 
 
 def _train(cell: Cell, factory: Factory) -> JEPAAgent:

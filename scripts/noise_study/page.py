@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from jepa_rl.scripts.noise_study import drawings
+from jepa_rl.scripts.noise_study.measure import NOISES
 from jepa_rl.scripts.noise_study.prose import compose
 from jepa_rl.scripts.noise_study.rows import Level, Row, Task
-from jepa_rl.scripts.noise_study.summary import Result, Results, collapsed, first_time, probe, share, shares_ratio, success
+from jepa_rl.scripts.noise_study.summary import (
+    Reader,
+    Results,
+    bit_in_noise,
+    collapsed,
+    first_time,
+    probe,
+    share,
+    shares_ratio,
+    success,
+)
 from jepa_rl.scripts.reporting.drawing import picture
 from jepa_rl.scripts.reporting.tables import markdown
 
@@ -59,12 +69,14 @@ def task_table(results: Results, task: Task) -> str:
     return markdown(["level", "row", *columns], body)
 
 
-def _columns(task: Task) -> dict[str, Callable[[Result], float | None]]:
+def _columns(task: Task) -> dict[str, Reader]:
     """The figures of a task's table, by what stands above them."""
-    columns: dict[str, Callable[[Result], float | None]] = {}
+    columns: dict[str, Reader] = {}
     for name in task.signals:
         columns[f"{name}: linear"] = probe(f"{name}_linear")
         columns[f"{name}: MLP"] = probe(f"{name}_mlp")
+    if task.slug == BIT:
+        columns |= {f"bit: linear, noise {noise:g}": bit_in_noise(noise) for noise in NOISES}
     columns[f"{task.signals[-1]}: centroid"] = lambda run: run["accuracy"][task.signals[-1]]
     if task.distractor:
         columns["distractor R²: linear"] = probe("distractor_linear")
@@ -115,7 +127,7 @@ def table_of(results: Results) -> str:
 
 
 def _line(results: Results, task: Task, level: Level, row: Row) -> str:
-    def text(read: Callable[[Result], float | None]) -> str:
+    def text(read: Reader) -> str:
         found = results.estimate(read, task, level, row)
         return f"{found.mean:.2f}" if found.seeds else "-"
 

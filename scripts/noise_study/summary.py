@@ -13,6 +13,7 @@ from jepa_rl.scripts.noise_study.rows import REFERENCE, ROWS, TASKS, Level, Row,
 from jepa_rl.scripts.reporting.tables import Estimate, estimate
 
 Result = dict[str, Any]
+Reader = Callable[[Result], float | None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Results:
         """Those that have runs."""
         return [task for task in TASKS if self.levels(task)]
 
-    def estimate(self, read: Callable[[Result], float | None], task: Task, level: Level, row: Row) -> Estimate:
+    def estimate(self, read: Reader, task: Task, level: Level, row: Row) -> Estimate:
         """A figure of the runs of a row at a level; None counts as not measured."""
         values = [read(run) for run in self.of(task, level, row)]
         return estimate([value for value in values if value is not None])
@@ -72,7 +73,7 @@ def success(run: Result) -> float:
     return float(run["success"])
 
 
-def share(group: str) -> Callable[[Result], float | None]:
+def share(group: str) -> Reader:
     """Reads the share of the latents' variance that a group of factors explains; 0 where it has none that vary."""
 
     def read(run: Result) -> float | None:
@@ -82,11 +83,21 @@ def share(group: str) -> Callable[[Result], float | None]:
     return read
 
 
-def probe(name: str) -> Callable[[Result], float | None]:
+def probe(name: str) -> Reader:
     """Reads a probe's score, such as "count_linear"; None where the factor does not vary."""
 
     def read(run: Result) -> float | None:
         found = run["probes"].get(name)
+        return None if found is None else float(found["score"])
+
+    return read
+
+
+def bit_in_noise(noise: float) -> Reader:
+    """Reads the accuracy of the bit's linear probe in noise of this size; None where it was not measured."""
+
+    def read(run: Result) -> float | None:
+        found = run.get("bit_in_noise", {}).get(f"{noise:g}")
         return None if found is None else float(found["score"])
 
     return read

@@ -37,6 +37,8 @@ width of the 95 % interval (Student's t) over the seeds, from three seeds on.
 
 - linear, MLP: probes fitted on one half of the observations and scored on the other; accuracy of classes, R^2 of the
   eight values of the distractor. Chance: {chance}; 0 for R^2
+- noise: the linear probe of latents with white noise of so much of their spread (root mean square of the dimensions'
+  standard deviations) in every dimension
 - centroid: nearest-centroid accuracy, centroids from the other half
 - share: ridge regression of the latents on a factor, fitted on one half; the share of the latents' variance, summed
   over dimensions, that it explains on the other. Classes enter one-hot and jointly, numbers with their squares and

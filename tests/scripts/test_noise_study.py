@@ -21,6 +21,7 @@ from jepa_rl.scripts.noise_study.factors import (
     features_of,
     held_out,
     probe_factor,
+    probe_in_noise,
 )
 from jepa_rl.scripts.noise_study.prediction import Mode, autoencoded, learning_order
 from jepa_rl.scripts.noise_study.rows import (
@@ -202,6 +203,23 @@ def test_what_is_measured_of_known_latents():
     assert both["shares"]["bit"] == pytest.approx(0, abs=0.02)
 
 
+def test_noise_hides_what_is_faint_and_leaves_what_is_loud():
+    held = made_of(number=2_000)
+    bit = 2 * held.factors["bit"] - 1
+    others = np.random.default_rng(3).normal(size=(2_000, 15))
+    # The bit is of half the size of the noise of 0.1, then of four times it.
+    for size, clear in ((0.05, 0.69), (0.4, 1.0)):
+        latent = np.concatenate([size * bit, others], axis=1)
+        spread = np.sqrt(latent.var(0).mean())
+        found = probe_in_noise(latent / spread, held, "bit", 0.1, seed=0)
+        assert found.score == pytest.approx(clear, abs=0.05)
+        assert probe_in_noise(latent, held, "bit", 0.0, seed=0).score == 1
+    measured = measure.representation(task("bit"), held, latent, seed=0)["bit_in_noise"]
+    assert set(measured) == {"0.01", "0.1", "1"}
+    assert measured["0.01"]["score"] > 0.99 > 0.75 > measured["1"]["score"]
+    assert "bit_in_noise" not in measure.representation(task("counting"), held, latent, seed=0)
+
+
 def test_held_out_observations_of_a_grid_show_their_factors():
     chosen = task("minigrid")
     factory = functools.partial(make_env, chosen.env_id, {**chosen.env, **chosen.level("half-loud").env})
@@ -321,7 +339,13 @@ def test_statements_follow_the_results():
     for how, score in (("reward", 0.99), ("reward-2", 0.7), ("dynamics", 0.5), ("ema", 0.9), ("untrained", 0.8)):
         cell_of = {"task": "bit", "level": "fresh", "row": how, "seed": 0, "quick": False}
         runs.append(
-            {"cell": cell_of, "shares": {"bit": score / 2}, "probes": {"bit_linear": {"score": score}}, "success": 0.5}
+            {
+                "cell": cell_of,
+                "shares": {"bit": score / 2},
+                "probes": {"bit_linear": {"score": score}},
+                "bit_in_noise": {"0.1": {"score": score - 0.31}},
+                "success": 0.5,
+            }
         )
     times = {"none": None, "fresh-loud": None, "frozen-loud": 10.0}
     references = [
@@ -353,8 +377,11 @@ def test_statements_follow_the_results():
     assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.500, EMA 0.900)" in told
     assert "- kept with all rewards: shown (reward 100 % 0.990)" in told
     assert "- kept with 2 % of them: denied (reward 2 % 0.700)" in told
-    assert "- the same probe of an untrained encoder: 0.800" in told
-    assert "reward 2 % 0.35, reward 0 % 0.25, EMA 0.45, untrained 0.40" in told
+    assert "- an untrained encoder: 0.800" in told
+    assert "- near chance without a reward: shown (reward 0 % 0.190, EMA 0.590)" in told
+    assert "- kept with all rewards: denied (reward 100 % 0.680)" in told
+    assert "- an untrained encoder: 0.490" in told
+    assert "reward 2 % 0.350, reward 0 % 0.250, EMA 0.450, untrained 0.400" in " ".join(told.split())
     untrained = config_of("untrained")
     assert untrained.training.updates_by(10**6) == 0
 
