@@ -70,7 +70,7 @@ def heldout_episodes(cell: Cell, factory: Factory, wrap: Callable[[VecEnv], VecE
 class Curve(BaseCurve):
     """Success and return of held-out episodes, sampled and greedy."""
 
-    figures = ("success_greedy", "success_sampled", "return_greedy", "return_sampled", "looped_share")
+    figures: tuple[str, ...] = ("success_greedy", "success_sampled", "return_greedy", "return_sampled", "looped_share")
 
     def __init__(self, cell: Cell, who: Contender, held: Episodes, file: TextIO) -> None:
         super().__init__(cell, file)
