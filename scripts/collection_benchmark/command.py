@@ -16,6 +16,7 @@ from jepa_rl.scripts.collection_benchmark.measure import collecting, measure, ta
 from jepa_rl.scripts.run_folder import write_json
 
 RESULTS = Path("docs/results/collection")
+BUSY = 0.5  # processes per core
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"--sleep-ms must be at least 0, got {args.sleep_ms:g}")
     if args.rounds < 1:
         raise ValueError(f"--rounds must be at least 1, got {args.rounds}")
+    load = os.getloadavg()[0]
     # Once in the server that processes are forked from, instead of once in each of them.
     multiprocessing.set_forkserver_preload(["stable_baselines3"])
     found = measure(collecting(), args.sleep_ms / 1_000, args.rounds)
@@ -52,7 +54,10 @@ def main(arguments: Sequence[str]) -> None:
         "measured": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "load": load,  # processes that wanted a core in the minute before
     }
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "collection.json", about | found)
     print(f"{table(found)}\n\nwrote {args.out / 'collection.json'}")
+    if load > BUSY * (os.cpu_count() or 1):
+        print(f"the machine was busy (load {load:.1f}): waiting for cores hides what waiting for environments costs")

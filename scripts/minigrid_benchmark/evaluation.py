@@ -166,7 +166,10 @@ class PlainEpisodes:
         self._wrap = wrap
 
     def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
-        """Run every episode to its end; PyTorch's global generator is seeded alike each time and left as it was."""
+        """Run every episode to its end; PyTorch's global generator is seeded alike each time and left as it was.
+
+        Raises ValueError for an environment that does not say what success is.
+        """
         venv = heldout_envs(self._factory, self._episodes, self._seed)
         try:
             with torch.random.fork_rng(devices=[]):
@@ -174,4 +177,6 @@ class PlainEpisodes:
                 successes, returns, _ = play(policy, self._wrap(venv), self._episodes, deterministic=deterministic)
         finally:
             venv.close()
+        if len(successes) < len(returns):
+            raise ValueError('the environment must say in info["is_success"] whether an episode ended in success')
         return Outcome(success=float(np.mean(successes)), mean_return=float(np.mean(returns)), looped=0.0)

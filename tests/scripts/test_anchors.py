@@ -144,6 +144,18 @@ def test_episodes_of_the_counting_environment_are_the_same_each_time():
     assert first.success == pytest.approx(first.mean_return)  # the reward is paid once, at the target
 
 
+def test_episodes_without_success_are_refused():
+    with pytest.raises(ValueError, match="is_success"):
+        PlainEpisodes(lambda: make_env("CartPole-v1"), 1, 0).run(Left(), deterministic=True)
+
+
+class Left:
+    """Pushes the cart to the left."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros(len(observation), int), None
+
+
 @pytest.fixture
 def short(monkeypatch):
     """The quick benchmark, cut down to a room without a key."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 
 import pytest
 from stable_baselines3.common.env_checker import check_env
@@ -48,6 +49,8 @@ def two(monkeypatch):
 
 def test_processes_sleep_side_by_side_and_nobody_is_faster_than_sleep(two, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "measure", functools.partial(measure.measure, steps=4))
+    monkeypatch.setattr(os, "getloadavg", lambda: (5.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert run(["benchmark", "collection", "--sleep-ms", "200", "--rounds", "1", "--out", str(tmp_path / "new")]) == 0
     found = json.loads((tmp_path / "new" / "collection.json").read_text())
     rates = {name: each["median"] for name, each in found["steps_per_second"].items()}
@@ -56,7 +59,9 @@ def test_processes_sleep_side_by_side_and_nobody_is_faster_than_sleep(two, tmp_p
     assert rates[SUBPROC.name] <= 10
     assert found["ratios"][DUMMY.name] > 1.2
     assert (found["sleep_ms"], len(found["steps_per_second"][ONE.name]["rounds"])) == (200, 1)
-    assert f"{found['ratios'][ONE.name]:.2f} times as fast" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{found['ratios'][ONE.name]:.2f} times as fast" in printed
+    assert "the machine was busy (load 5.0)" in printed
 
 
 @pytest.mark.parametrize(
