@@ -47,6 +47,10 @@ class Curve(BaseCallback, ABC):
     def evaluate(self) -> Mapping[str, float]:
         """What the policy is worth now; must leave the training as it was."""
 
+    def env_steps(self) -> int:
+        """Environment steps that the policy rests on; a subclass adds those that were taken before this training."""
+        return self.num_timesteps
+
     def _on_training_start(self) -> None:
         self._began = time.perf_counter()
         self._writer.writeheader()
@@ -70,7 +74,7 @@ class Curve(BaseCallback, ABC):
             "task": self._cell["env_id"],
             "algo": self._cell["algo"],
             "seed": self._cell["seed"],
-            "env_steps": self.num_timesteps,
+            "env_steps": self.env_steps(),
             **figures,
             "wall_seconds": training,
             "evaluation_seconds": self._evaluating,

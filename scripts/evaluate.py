@@ -15,6 +15,8 @@ import numpy as np
 import tyro
 from scipy.stats import binomtest
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.type_aliases import PolicyPredictor
+from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.planners import PlannerConfig
@@ -44,27 +46,9 @@ def evaluate_agent(
     agent: JEPAAgent, factory: Callable[[], gym.Env[Any, Any]], *, episodes: int, seed: int, deterministic: bool = True
 ) -> Evaluation:
     """Run ``episodes`` episodes of held-out base seeds; ``seed`` chooses which."""
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, got {episodes}")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
-    venv = vectorize(factory, min(EVALUATION_ENVS, episodes))
-    venv.seed(HELDOUT_SEED + seed * EVALUATION_ENVS)
-    successes: list[bool] = []
-
-    def note(local: dict[str, Any], _: dict[str, Any]) -> None:
-        if local["done"] and "is_success" in local["info"]:
-            successes.append(bool(local["info"]["is_success"]))
-
+    venv = heldout_envs(factory, episodes, seed)
     try:
-        returns, lengths = evaluate_policy(
-            agent,
-            venv,
-            n_eval_episodes=episodes,
-            deterministic=deterministic,
-            callback=note,
-            return_episode_rewards=True,
-        )
+        successes, returns, lengths = play(agent, venv, episodes, deterministic=deterministic)
         planner_ms = _decision_milliseconds(agent, agent.observation_adapter.pack(venv.reset()))
     finally:
         venv.close()
@@ -78,6 +62,40 @@ def evaluate_agent(
         length_mean=float(np.mean(lengths)),
         planner_ms=planner_ms,
     )
+
+
+def heldout_envs(factory: Callable[[], gym.Env[Any, Any]], episodes: int, seed: int) -> VecEnv:
+    """Environments for ``episodes`` held-out episodes, seeded; ``seed`` chooses which episodes those are."""
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    venv = vectorize(factory, min(EVALUATION_ENVS, episodes))
+    venv.seed(HELDOUT_SEED + seed * EVALUATION_ENVS)
+    return venv
+
+
+def play(
+    policy: PolicyPredictor, venv: VecEnv, episodes: int, *, deterministic: bool
+) -> tuple[list[bool], list[float], list[int]]:
+    """Success (nothing where the environment does not say what it is), return and length of each episode."""
+    successes: list[bool] = []
+
+    def note(local: dict[str, Any], _: dict[str, Any]) -> None:
+        if local["done"] and "is_success" in local["info"]:
+            successes.append(bool(local["info"]["is_success"]))
+
+    returns, lengths = evaluate_policy(
+        policy,
+        venv,
+        n_eval_episodes=episodes,
+        deterministic=deterministic,
+        callback=note,
+        return_episode_rewards=True,
+    )
+    assert isinstance(returns, list)
+    assert isinstance(lengths, list)
+    return successes, returns, lengths
 
 
 def _decision_milliseconds(agent: JEPAAgent, observations: np.ndarray) -> float:

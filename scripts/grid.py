@@ -60,8 +60,8 @@ def run_grid(
         raise ValueError(f"--backend must be one of {get_args(Backend)}, got {backend!r}")
     _check_cells(cells)
     out.mkdir(parents=True, exist_ok=True)
-    _check_folder(out, cells, version, complete)
-    if missing := [cell for cell in cells if not _result(out, cell).exists()]:
+    check_folder(out, cells, version, complete)
+    if missing := [cell for cell in cells if not result_file(out, cell).exists()]:
         on_ray = backend == "ray"
         with (
             _workers(backend) as workers,
@@ -73,7 +73,7 @@ def run_grid(
             task = _Task(measure=measure, out=out.resolve(), version=version, threads=threads, marks=Path(marks))
             _run_all(missing, task, jobs, workers, bar)
     _raise_failures(out, cells)
-    return [json.loads(_result(out, cell).read_text()) for cell in cells]
+    return [json.loads(result_file(out, cell).read_text()) for cell in cells]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class _Task:
             measured = self.measure(cell)
             if taken := kept.keys() & measured.keys():
                 raise ValueError(f"a result's entries {sorted(taken)} are the grid's own; rename them")
-            write_json(_result(self.out, cell), kept | measured)
+            write_json(result_file(self.out, cell), kept | measured)
             _error(self.out, cell).unlink(missing_ok=True)
         except Exception:
             _error(self.out, cell).write_text(traceback.format_exc())
@@ -108,7 +108,7 @@ class _Task:
 
     def settled(self, cell: Cell) -> bool:
         """True when it has its result, or its error from this call."""
-        return self._mark(cell, "settled").exists() or _result(self.out, cell).exists()
+        return self._mark(cell, "settled").exists() or result_file(self.out, cell).exists()
 
     def _mark(self, cell: Cell, state: str) -> Path:
         return self.marks / f"{_stem(cell)}.{state}"
@@ -174,7 +174,7 @@ def _deaths(cells: Sequence[Cell], task: _Task, parallel: Parallel) -> Iterator[
 
 
 def _raise_failures(out: Path, cells: Sequence[Cell]) -> None:
-    errors = [_error(out, cell) for cell in cells if not _result(out, cell).exists()]
+    errors = [_error(out, cell) for cell in cells if not result_file(out, cell).exists()]
     if errors:
         lines = [f"  {error}: {error.read_text().strip().splitlines()[-1]}" for error in errors]
         raise GridError(
@@ -186,7 +186,8 @@ def _stem(cell: Cell) -> str:
     return f"{cell['name']}-seed{cell['seed']}"
 
 
-def _result(out: Path, cell: Cell) -> Path:
+def result_file(out: Path, cell: Cell) -> Path:
+    """Where ``run_grid`` keeps the result of a cell."""
     return out / f"{_stem(cell)}.json"
 
 
@@ -207,10 +208,13 @@ def _check_cells(cells: Sequence[Cell]) -> None:
         seen.add((name, seed))
 
 
-def _check_folder(out: Path, cells: Sequence[Cell], version: int, complete: Complete) -> None:
-    """Refuse results that must not mix with this grid's; those of its other seeds and other names may lie beside them."""
+def check_folder(out: Path, cells: Sequence[Cell], version: int, complete: Complete) -> None:
+    """Refuse results that must not mix with this grid's; those of its other seeds and other names may lie beside them.
+
+    ``run_grid`` does it before it runs anything.
+    """
     grid: list[Cell] = json.loads(json.dumps(list(cells)))
-    own = {_result(out, cell): cell for cell in grid}
+    own = {result_file(out, cell): cell for cell in grid}
     for file in sorted({*out.glob("*-seed*.json"), *filter(Path.exists, own)}):
         kept = _read(file)
         if "cell" in kept:

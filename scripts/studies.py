@@ -30,6 +30,7 @@ def run_study(command: str, studies: Studies, arguments: Sequence[str]) -> None:
 
 
 def _usage(command: str, studies: Studies) -> str:
-    lines = [f"  {name:<9} {about}" for name, (_, about) in studies.items()]
+    width = max(map(len, studies))
+    lines = [f"  {name:<{width}}  {about}" for name, (_, about) in studies.items()]
     head = f"usage: jepa-rl {command} STUDY [OPTIONS]"
     return "\n".join([head, "", *lines, "", f"jepa-rl {command} STUDY --help explains one."])

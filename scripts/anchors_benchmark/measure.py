@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.envs.tabular import counting_table, minigrid_table
 from jepa_rl.scripts.counting_study.factors import counting_images
-from jepa_rl.scripts.evaluate import HELDOUT_SEED, evaluate_agent
+from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes, Outcome
-from jepa_rl.scripts.minigrid_benchmark.measure import Episodes, Factory, follow, our_contender
+from jepa_rl.scripts.minigrid_benchmark.measure import follow, heldout_episodes, our_contender
 from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX
 from jepa_rl.world_model.bisimulation import separation_depth
 from jepa_rl.world_model.diagnostics import effective_rank
@@ -27,22 +25,6 @@ from jepa_rl.world_model.merging import Pairs
 LAYOUT_SEED = HELDOUT_SEED  # of the reset whose layout the table is of
 IMAGES = 900  # of the counting environment, whose states have any number of observations
 MERGE_FRACTIONS = (0.05, 0.1, 0.2)  # of the mean distance; the certificate's is 0.1
-
-
-class PlainEpisodes:
-    """Held-out episodes of an environment that is no MiniGrid: the same ones each time, nobody looks for loops."""
-
-    def __init__(self, factory: Factory, episodes: int, seed: int) -> None:
-        self._factory = factory
-        self._episodes = episodes
-        self._seed = seed
-
-    def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
-        """Run every episode to its end."""
-        assert isinstance(policy, JEPAAgent)
-        found = evaluate_agent(policy, self._factory, episodes=self._episodes, seed=self._seed, deterministic=deterministic)
-        assert found.success_rate is not None
-        return Outcome(success=found.success_rate, mean_return=found.return_mean, looped=0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,12 +42,7 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     """Train the cell's variant, with its curve in ``out``/NAME-seedN.csv; the last evaluation and the representation."""
     factory = functools.partial(make_env, cell["env_id"])
     agent = JEPAAgent(from_dict(AgentConfig, cell["settings"]["agent"]), factory, seed=cell["seed"], device="cpu")
-    held: Episodes
-    if cell["env_id"].startswith(PREFIX):
-        held = HeldOutEpisodes(factory, cell["episodes"], HELDOUT_SEED + cell["seed"])
-    else:
-        held = PlainEpisodes(factory, cell["episodes"], cell["seed"])
-    followed = follow(cell, our_contender(agent), held, out)
+    followed = follow(cell, our_contender(agent), heldout_episodes(cell, factory), out)
     return followed | {"representation": representation(agent, situations(cell["env_id"]))}
 
 

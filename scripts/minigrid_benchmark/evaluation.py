@@ -1,19 +1,21 @@
-"""Held-out episodes of a MiniGrid task, driven through ``predict``: success, return, and who walks in circles."""
+"""Held-out episodes, driven through ``predict``: success, return, and, in MiniGrid, who walks in circles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 import torch
 from minigrid.minigrid_env import MiniGridEnv
 from stable_baselines3.common.type_aliases import PolicyPredictor
+from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent import SeededEpisodes
 from jepa_rl.envs.tabular import Simulator
+from jepa_rl.scripts.evaluate import heldout_envs, play
 
 LANES = 10  # environments that are asked about together
 
@@ -25,6 +27,14 @@ class Outcome:
     success: float  # share of episodes that end with a positive reward: no lava, no collision, no time limit
     mean_return: float  # MiniGrid's own reward, undiscounted
     looped: float  # share of episodes that reached the time limit without a new state in the second half of it
+
+
+class Episodes(Protocol):
+    """A fixed set of held-out episodes."""
+
+    def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
+        """What the policy achieves on them; PyTorch's global generator is as it was afterwards."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,3 +145,38 @@ class HeldOutEpisodes:
             lanes = [lanes[index] for index in kept]
             state = None if state is None else tuple(part[kept] for part in state)
         return ended
+
+
+class PlainEpisodes:
+    """Held-out episodes of an environment that is no MiniGrid: the same ones each time, nobody looks for loops.
+
+    ``wrap`` stands between the environments and the policy.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], gym.Env[Any, Any]],
+        episodes: int,
+        seed: int,
+        wrap: Callable[[VecEnv], VecEnv] = lambda venv: venv,
+    ) -> None:
+        self._factory = factory
+        self._episodes = episodes
+        self._seed = seed
+        self._wrap = wrap
+
+    def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
+        """Run every episode to its end; PyTorch's global generator is seeded alike each time and left as it was.
+
+        Raises ValueError for an environment that does not say what success is.
+        """
+        venv = heldout_envs(self._factory, self._episodes, self._seed)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self._seed)
+                successes, returns, _ = play(policy, self._wrap(venv), self._episodes, deterministic=deterministic)
+        finally:
+            venv.close()
+        if len(successes) < len(returns):
+            raise ValueError('the environment must say in info["is_success"] whether an episode ended in success')
+        return Outcome(success=float(np.mean(successes)), mean_return=float(np.mean(returns)), looped=0.0)

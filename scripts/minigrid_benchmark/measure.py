@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import gymnasium as gym
 import numpy as np
 from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import PolicyPredictor
+from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.agent.config import from_dict
@@ -21,7 +24,8 @@ from jepa_rl.scripts.curve import forget_peak_memory
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES, EpsilonGreedy
-from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes, Outcome
+from jepa_rl.scripts.minigrid_benchmark.evaluation import Episodes, HeldOutEpisodes, PlainEpisodes
+from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX
 
 Factory = functools.partial[gym.Env[Any, Any]]
 
@@ -33,6 +37,7 @@ class Contender:
     model: BaseAlgorithm
     policy: PolicyPredictor
     repeatable: bool  # see HeldOutEpisodes.run
+    callbacks: tuple[BaseCallback, ...] = ()  # that its training needs
 
 
 def contender(cell: Cell, factory: Factory) -> Contender:
@@ -54,18 +59,18 @@ def our_contender(agent: JEPAAgent) -> Contender:
     return Contender(model=agent, policy=agent, repeatable=agent.config.planner.kind in ("exhaustive", "value"))
 
 
-class Episodes(Protocol):
-    """Held-out episodes, as ``HeldOutEpisodes`` are of MiniGrid."""
-
-    def run(self, policy: PolicyPredictor, *, deterministic: bool, repeatable: bool = False) -> Outcome:
-        """What the policy achieves on them."""
-        ...
+def heldout_episodes(cell: Cell, factory: Factory, wrap: Callable[[VecEnv], VecEnv] | None = None) -> Episodes:
+    """Those of the cell's seed, alike for every algorithm and at every point; ``wrap`` as for ``PlainEpisodes``."""
+    episodes, seed = cell["episodes"], cell["seed"]
+    if wrap is None and cell["env_id"].startswith(PREFIX):
+        return HeldOutEpisodes(factory, episodes, HELDOUT_SEED + seed)
+    return PlainEpisodes(factory, episodes, seed, wrap or (lambda venv: venv))
 
 
 class Curve(BaseCurve):
     """Success and return of held-out episodes, sampled and greedy."""
 
-    figures = ("success_greedy", "success_sampled", "return_greedy", "return_sampled", "looped_share")
+    figures: tuple[str, ...] = ("success_greedy", "success_sampled", "return_greedy", "return_sampled", "looped_share")
 
     def __init__(self, cell: Cell, who: Contender, held: Episodes, file: TextIO) -> None:
         super().__init__(cell, file)
@@ -98,13 +103,13 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     return follow(cell, contender(cell, factory), held, out)
 
 
-def follow(cell: Cell, who: Contender, held: Episodes, out: Path) -> dict[str, Any]:
+def follow(cell: Cell, who: Contender, held: Episodes, out: Path, curve_class: type[Curve] = Curve) -> dict[str, Any]:
     """Train it for the cell's budget; ``out``/NAME-seedN.csv is its curve, begun anew and written as it goes.
 
     Returns the last point's figures and how many ``points`` there are.
     """
     forget_peak_memory()
     with (out / f"{cell['name']}-seed{cell['seed']}.csv").open("w", newline="") as file:
-        curve = Curve(cell, who, held, file)
-        who.model.learn(cell["env_steps"], callback=curve)
+        curve = curve_class(cell, who, held, file)
+        who.model.learn(cell["env_steps"], callback=[*who.callbacks, curve])
     return curve.result()

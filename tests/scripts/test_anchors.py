@@ -13,11 +13,12 @@ from jepa_rl.agent import JEPAAgent, preset
 from jepa_rl.agent.config import AgentConfig, from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.anchors_benchmark import command, measure
-from jepa_rl.scripts.anchors_benchmark.measure import PlainEpisodes, representation, situations
+from jepa_rl.scripts.anchors_benchmark.measure import representation, situations
 from jepa_rl.scripts.anchors_benchmark.page import render, steps_text
 from jepa_rl.scripts.anchors_benchmark.summary import merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task, complete
@@ -141,6 +142,18 @@ def test_episodes_of_the_counting_environment_are_the_same_each_time():
     assert first == second
     assert 0 < first.success < 1
     assert first.success == pytest.approx(first.mean_return)  # the reward is paid once, at the target
+
+
+def test_episodes_without_success_are_refused():
+    with pytest.raises(ValueError, match="is_success"):
+        PlainEpisodes(lambda: make_env("CartPole-v1"), 1, 0).run(Left(), deterministic=True)
+
+
+class Left:
+    """Pushes the cart to the left."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros(len(observation), int), None
 
 
 @pytest.fixture
