@@ -87,7 +87,7 @@ def _naming_what_to_install(spec: EnvSpec) -> Iterator[None]:
     """Gymnasium raises where the package behind a family is missing, of Box2D on import and of MuJoCo on construction."""
     try:
         yield
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         family = next((name for name in EXTRAS if str(spec.entry_point).startswith(f"gymnasium.envs.{name}.")), None)
         if family is None:
             raise
