@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import AgentConfig
-from jepa_rl.agent.env_faults import step_all
+from jepa_rl.agent.env_faults import naming_dead_processes
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.novelty import NoveltySeeking
@@ -150,7 +150,8 @@ class Collector:
             wanted = noisy(plan[:, 0], self._noise, self._streams.exploration)
             action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, wanted)
             env_action = self._actions.to_env(action)
-            following, reward, done, infos = step_all(self.venv, env_action)
+            with naming_dead_processes(self.venv):
+                following, reward, done, infos = self.venv.step(env_action)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)
             packed = self._observations.pack(following)
             self._store(action, packed, result)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import multiprocessing.connection
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+from jepa_rl.agent.observations import leaves_of, values_of
 
 _STEP = "(observation, reward, terminated, truncated, info)"
 SECONDS_TO_DIE = 5.0  # of a process whose pipe is closed already
@@ -21,15 +25,16 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
 
     Raises:
         TypeError: ``reset`` or ``step`` returned no tuple of two or five parts.
-        ValueError: an observation of another shape than the space's, or a space that changed since the agent was made.
+        ValueError: an observation that lacks a part or has another shape than the space's, or a space that changed since
+            the agent was made.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
         self._name = type(env.unwrapped).__name__
         self._spaces = {name: getattr(env, name) for name in ("observation_space", "action_space")}
-        space = env.observation_space
-        self._shape = space.shape if isinstance(space, spaces.Box) else None
+        parts = leaves_of("observation", env.observation_space)
+        self._shapes = [(name, space.shape if isinstance(space, spaces.Box) else None) for name, space in parts]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         returned: Any = self.env.reset(seed=seed, options=options)
@@ -52,10 +57,14 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
         return returned
 
     def _check_shape(self, method: str, observation: Any) -> None:
-        if self._shape is not None and np.shape(observation) != self._shape:
-            raise ValueError(
-                f"{self._name}.{method} must return an observation of shape {self._shape}, got {np.shape(observation)}"
-            )
+        space = self._spaces["observation_space"]
+        try:
+            values = list(values_of("observation", space, observation))
+        except ValueError as error:
+            raise ValueError(f"{self._name}.{method}: {error}") from error
+        for (name, shape), value in zip(self._shapes, values, strict=True):
+            if shape is not None and np.shape(value) != shape:
+                raise ValueError(f"{self._name}.{method} must return an {name} of shape {shape}, got {np.shape(value)}")
 
 
 def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:
@@ -70,45 +79,71 @@ def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:
                 raise ValueError(f"environments must have the same {name}, got {found[0]} of 0 and {space} of {number}")
 
 
-def step_all(venv: VecEnv, action: np.ndarray) -> VecEnvStepReturn:
-    """Step environments; where one of their processes died, stop the others.
+@contextlib.contextmanager
+def naming_dead_processes(venv: VecEnv) -> Iterator[None]:
+    """Where a process of the environments dies meanwhile, stop the others and say so.
 
-    Raises RuntimeError for a process that ended, and whatever an environment of this process raises.
+    Raises RuntimeError for a process that ended; whatever an environment of this process raises passes through.
     """
+    workers = venv.unwrapped
+    if not isinstance(workers, SubprocVecEnv):
+        yield
+        return
+    watch = _Watch(workers)
     try:
-        return venv.step(action)
+        yield
     except (EOFError, OSError) as error:
-        workers = venv.unwrapped
-        if not isinstance(workers, SubprocVecEnv):
-            raise
-        ended = _stop(workers)
+        ended = watch.ended(SECONDS_TO_DIE)
         if not ended:
             raise
         raise RuntimeError(
             f"{' and '.join(ended)}; an exception in an environment is printed above. The other processes were stopped. "
             "The agent is as it was before this step: save it, and load it with new environments"
         ) from error
+    finally:
+        watch.stop()
 
 
-def _stop(workers: SubprocVecEnv) -> list[str]:
-    """End all processes, if any ended by itself; say which did and how."""
-    closed = multiprocessing.connection.wait([process.sentinel for process in workers.processes], SECONDS_TO_DIE)
-    for process in workers.processes:
-        if process.sentinel in closed:
-            process.join()  # its pipes close a little before it is gone
-    ended = [
-        f"the process of environment {number} ended with exit code {process.exitcode}"
-        for number, process in enumerate(workers.processes)
-        if not process.is_alive()
-    ]
-    if ended:
-        for process in workers.processes:
-            process.terminate()
+class _Watch:
+    """Ends all processes of vector environments when one has ended, from a thread, until it is stopped.
+
+    Forked processes hold one another's pipes open: without an end to all of them, whoever waits for an answer of the one
+    that died waits for ever.
+    """
+
+    def __init__(self, workers: SubprocVecEnv) -> None:
+        self._workers = workers
+        self._first: list[int] = []  # numbers of those that ended by themselves
+        self._stopped, self._stop = multiprocessing.Pipe(duplex=False)
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+        self._thread.start()
+
+    def _wait(self) -> None:
+        processes = self._workers.processes
+        ready = multiprocessing.connection.wait([self._stopped, *(process.sentinel for process in processes)])
+        self._first = [number for number, process in enumerate(processes) if process.sentinel in ready]
+        if self._first:
+            for process in processes:
+                process.terminate()
+
+    def ended(self, seconds: float) -> list[str]:
+        """Which processes ended by themselves and how; none where that has not happened within ``seconds``."""
+        self._thread.join(seconds)  # a pipe closes a little before its process is gone
+        self.stop()
+        if not self._first:
+            return []
+        for process in self._workers.processes:
             process.join()
-        for remote in workers.remotes:
+        for remote in self._workers.remotes:
             remote.close()
-        workers.closed = True  # so that close() does not wait for answers that never come
-    return ended
+        self._workers.closed = True  # so that close() does not wait for answers that never come
+        codes = [(number, self._workers.processes[number].exitcode) for number in self._first]
+        return [f"the process of environment {number} ended with exit code {code}" for number, code in codes]
+
+    def stop(self) -> None:
+        self._stop.close()
+        self._thread.join()
+        self._stopped.close()
 
 
 def _outline(returned: Any) -> str:

@@ -17,6 +17,7 @@ from jepa_rl.agent.algorithm import Algorithm, with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import make_collector
 from jepa_rl.agent.config import AgentConfig
+from jepa_rl.agent.env_faults import naming_dead_processes
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.observations import ObservationAdapter
@@ -135,12 +136,13 @@ class JEPAAgent(Algorithm):
         if self.env is None:
             raise ValueError("the agent has no environments to learn in; give some to the constructor, load or set_env")
         assert self.seed is not None
-        if not self.collector.come_back(self.seed):
-            self._last_obs = None
-        begins = reset_num_timesteps or self._last_obs is None
-        total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-        )
+        with naming_dead_processes(self.env):
+            if not self.collector.come_back(self.seed):
+                self._last_obs = None
+            begins = reset_num_timesteps or self._last_obs is None
+            total_timesteps, callback = self._setup_learn(
+                total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+            )
         if begins:
             assert self._last_obs is not None
             self.collector.begin(self._last_obs)

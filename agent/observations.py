@@ -47,7 +47,7 @@ def observation_spec(space: spaces.Space[Any], kind: EncoderKind) -> Observation
         if is_text(space):
             raise _unsupported("observation", space)
         return _leaf_spec("observation", space, kind)
-    leaves = list(_leaves("observation", space))
+    leaves = list(leaves_of("observation", space))
     if not leaves:
         raise ValueError(f"observation space {space} holds nothing to observe; supported are {SUPPORTED}")
     # A kind is meant for those parts that it fits: one encoder's options serve a mixture of images and vectors.
@@ -72,7 +72,7 @@ class ObservationAdapter:
         self.spec = observation_spec(space, kind)
         self._is_row = self.spec.kind == "row"
         specs = self.spec.parts if self._is_row else (self.spec,)
-        leaves = _leaves("observation", space)
+        leaves = leaves_of("observation", space)
         self._parts = [_Part(name, leaf, spec) for (name, leaf), spec in zip(leaves, specs, strict=True)]
         self.shape = self.spec.shape if self._is_row else self._parts[0].shape
         self.dtype = np.dtype(self.spec.dtype)
@@ -83,7 +83,7 @@ class ObservationAdapter:
         Rows that are packed already stay as they are.
 
         Raises:
-            ValueError: a part is missing, or its shape does not fit the space.
+            ValueError: a part is missing, its shape does not fit the space, or a choice is none of a Discrete space's.
             TypeError: values that the space's dtype cannot hold.
             FloatingPointError: a value is not finite, naming the part and the environment.
         """
@@ -94,7 +94,7 @@ class ObservationAdapter:
                 expected = f"{type(self.space).__name__} or packed rows uint8[..., {self.shape[0]}]"
                 raise ValueError(f"observation must be a {expected}, got {observation.dtype}{list(observation.shape)}")
             return observation
-        values = _values("observation", self.space, observation)
+        values = values_of("observation", self.space, observation)
         arrays = [part.read(value) for part, value in zip(self._parts, values, strict=True)]
         batches = {array.shape[: array.ndim - len(part.shape)] for part, array in zip(self._parts, arrays, strict=True)}
         if len(batches) != 1:
@@ -140,12 +140,20 @@ class _Part:
         if dtype.kind != "f":
             if not np.array_equal(array, given):
                 raise TypeError(f"{self.name} must be {dtype}, got {given.dtype} with values that it cannot hold")
+            if self.spec.kind == "onehot":
+                self._require_choices(array)
         elif not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.reshape(-1, self.size)).all(axis=1))[0]
             raise FloatingPointError(
                 f"{self.name}{f' of environment {bad}' if array.shape != self.shape else ''} is not finite"
             )
         return array
+
+    def _require_choices(self, array: Array) -> None:
+        """Others would be read as choices of the next dimension, or stop every update that they are drawn for."""
+        low = np.reshape(self.spec.starts, self.shape)
+        if (array < low).any() or (array >= low + np.reshape(self.spec.counts, self.shape)).any():
+            raise ValueError(f"{self.name} must lie in {self.space}, got {array.tolist()}")
 
     def write(self, piece: Array) -> Any:
         """What was read, from its bytes [..., bytes]."""
@@ -172,16 +180,18 @@ def _children(space: spaces.Space[Any]) -> Iterable[tuple[Any, spaces.Space[Any]
     return enumerate(space.spaces) if isinstance(space, spaces.Tuple) else None
 
 
-def _leaves(name: str, space: spaces.Space[Any]) -> Iterator[tuple[str, spaces.Space[Any]]]:
+def leaves_of(name: str, space: spaces.Space[Any]) -> Iterator[tuple[str, spaces.Space[Any]]]:
+    """The parts of a space that are neither Dict nor Tuple, with their names from ``name`` on."""
     children = _children(space)
     if children is None:
         yield name, space
         return
     for key, child in children:
-        yield from _leaves(f"{name}[{key!r}]", child)
+        yield from leaves_of(f"{name}[{key!r}]", child)
 
 
-def _values(name: str, space: spaces.Space[Any], observation: Any) -> Iterator[Any]:
+def values_of(name: str, space: spaces.Space[Any], observation: Any) -> Iterator[Any]:
+    """What an observation, or a batch, holds for each of ``leaves_of``; ValueError naming a part that is missing."""
     children = _children(space)
     if children is None:
         yield observation
@@ -191,7 +201,7 @@ def _values(name: str, space: spaces.Space[Any], observation: Any) -> Iterator[A
             value = observation[key]
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"{name} must have a part {key!r} as in {space}, got {observation!r}") from error
-        yield from _values(f"{name}[{key!r}]", child, value)
+        yield from values_of(f"{name}[{key!r}]", child, value)
 
 
 def _nested(space: spaces.Space[Any], values: Iterator[Any]) -> Any:

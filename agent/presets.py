@@ -110,7 +110,9 @@ PRESETS = {
                 encoder=EncoderConfig(hidden=(256,), layer_norm=True, scale_bounded=True),
                 dynamics=DynamicsConfig(target="ema", hidden=256),
                 reward=RewardConfig(likelihood="two_hot"),
-                value=ValueConfig(weight=1.0, likelihood="two_hot", critics=2),
+                # One success must outweigh what all the steps before it cost: where actions cost, a policy that has not
+                # learned of the goal yet learns to do nothing.
+                value=ValueConfig(weight=1.0, likelihood="two_hot", critics=2, at_least_outcome=True),
                 policy=PolicyConfig(weight=1.0),
                 termination=TerminationConfig(weight=1.0),
                 ema_rate=0.02,

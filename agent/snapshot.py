@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -170,7 +171,9 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)
 
 
-def require_spaces(env: VecEnv, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+def require_spaces(
+    env: VecEnv | gym.Env[Any, Any], observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+) -> None:
     """Raise ValueError where environments have other spaces than an agent's."""
     pairs = {"Observation": (observation_space, env.observation_space), "Action": (action_space, env.action_space)}
     for name, (ours, theirs) in pairs.items():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from jepa_rl.envs.distractors import distracted, is_distraction
 from jepa_rl.envs.history import History
 
 MINIGRID_PREFIXES = ("MiniGrid-", "BabyAI-")
+EXTRAS = ("box2d", "mujoco")  # of this package, by gymnasium's names for the families that need them
 
 
 def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str | None = None) -> gym.Env[Any, Any]:
@@ -25,12 +27,14 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str
     of last observations that are shown as one (history.py).
 
     Raises ValueError for an unknown id (naming near ones), and for a keyword that the constructor does not take (naming
-    those that it takes); what the constructor itself raises passes through.
+    those that it takes); gymnasium.error.DependencyNotInstalled where the package behind it is missing, with what to
+    install; what the constructor itself raises passes through.
     """
     kwargs = dict(kwargs or {})
     spec = _spec(env_id)
     is_minigrid = spec.id.startswith(MINIGRID_PREFIXES)
-    taken = _taken_keywords(spec)
+    with _naming_what_to_install(spec):
+        taken = _taken_keywords(spec)
     pixels = is_minigrid and kwargs.pop("pixels", False)
     history = kwargs.pop("history", 1) if "history" not in (taken or ()) else 1
     wrapping = {name: kwargs.pop(name) for name in list(kwargs) if is_distraction(name) and name not in (taken or ())}
@@ -38,7 +42,8 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str
     if render_mode is not None:  # not every constructor takes one
         kwargs["render_mode"] = render_mode
     try:
-        env: gym.Env[Any, Any] = gym.make(spec, **kwargs)
+        with _naming_what_to_install(spec):
+            env: gym.Env[Any, Any] = gym.make(spec, **kwargs)
     except TypeError as error:
         # A class may fix an argument of its base class, which no signature shows.
         if "multiple values for keyword argument" not in str(error):
@@ -75,6 +80,19 @@ def _import(module: str, env_id: str) -> None:
         raise ValueError(
             f"the module {module!r} of {env_id!r} is not found; run in the folder that holds it, or install it"
         ) from error
+
+
+@contextlib.contextmanager
+def _naming_what_to_install(spec: EnvSpec) -> Iterator[None]:
+    """Gymnasium raises where the package behind a family is missing, of Box2D on import and of MuJoCo on construction."""
+    try:
+        yield
+    except (gym.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+        family = next((name for name in EXTRAS if str(spec.entry_point).startswith(f"gymnasium.envs.{name}.")), None)
+        if family is None:
+            raise
+        message = f"{spec.id!r} needs a package that is not installed: pip install 'jepa-rl[{family}]'"
+        raise gym.error.DependencyNotInstalled(message) from error
 
 
 def _taken_keywords(spec: EnvSpec) -> set[str] | None:

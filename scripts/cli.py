@@ -29,6 +29,7 @@ COMMANDS = {
     "ablate": "what each choice of the counting preset buys, by switching it off",
     "demo": "train, evaluate and report the counting preset, and show the table",
 }
+FOR_FIGURES = ("matplotlib", "imageio", "PIL")  # packages of the "report" extra that are imported
 EXPECTED_ERRORS = (
     *(ValueError, TypeError, OSError, ImportError, FloatingPointError),
     *(CheckpointError, RunStoppedError, GridError, DoctorError, gym.error.Error),
@@ -59,12 +60,17 @@ def run(arguments: Sequence[str]) -> int:
     except EXPECTED_ERRORS as error:
         if os.environ.get("JEPA_RL_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_explained(error)}", file=sys.stderr)
         return 1 if isinstance(error, GridError | DoctorError) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _explained(error: BaseException) -> str:
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return f"figures need {package}: pip install 'jepa-rl[report]'" if package in FOR_FIGURES else str(error)
 
 
 def _usage() -> str:

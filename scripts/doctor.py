@@ -18,7 +18,7 @@ from jepa_rl.agent import PRESETS
 from jepa_rl.envs import make_env
 from jepa_rl.scripts import env_checks
 from jepa_rl.scripts.env_checks import Finding, Patient
-from jepa_rl.scripts.env_rollout import Rollout, describe, record
+from jepa_rl.scripts.env_rollout import describe, record
 from jepa_rl.scripts.train import split_env_options
 
 Check = Callable[[Patient], Finding]
@@ -33,6 +33,7 @@ CHECKS: dict[str, Check] = {
     "ends": env_checks.ends,
     "success": env_checks.success,
     "speed": env_checks.speed,
+    "preset": env_checks.preset,
 }
 
 
@@ -89,13 +90,13 @@ def examine(env_id: str, env_kwargs: dict[str, Any], *, steps: int, seed: int) -
         raise ValueError(f"--seed must be at least 0, got {seed}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # gymnasium's warnings belong to the check of the API, which collects them
-        rollout = _random_rollout(env_id, env_kwargs, steps, seed)
-        patient = Patient(env_id=env_id, env_kwargs=env_kwargs, steps=steps, seed=seed, rollout=rollout)
+        patient = _observed(env_id, env_kwargs, steps, seed)
         findings = [guarded(name, check, patient) for name, check in CHECKS.items()]
     return [*findings, suggestion(patient, findings)]
 
 
-def _random_rollout(env_id: str, env_kwargs: dict[str, Any], steps: int, seed: int) -> Rollout:
+def _observed(env_id: str, env_kwargs: dict[str, Any], steps: int, seed: int) -> Patient:
+    """The environment under random actions."""
     try:
         env = make_env(env_id, env_kwargs)
     except (ValueError, TypeError, OSError, ImportError, gym.error.Error):
@@ -105,7 +106,15 @@ def _random_rollout(env_id: str, env_kwargs: dict[str, Any], steps: int, seed: i
     rollout = record(env, steps, seed)
     with contextlib.suppress(Exception):  # the check of the API closes one too, and says so
         env.close()
-    return rollout
+    return Patient(
+        env_id=env_id,
+        env_kwargs=env_kwargs,
+        observations=env.observation_space,
+        actions=env.action_space,
+        steps=steps,
+        seed=seed,
+        rollout=rollout,
+    )
 
 
 def guarded(name: str, check: Check, patient: Patient) -> Finding:
@@ -118,7 +127,7 @@ def guarded(name: str, check: Check, patient: Patient) -> Finding:
 
 def suggestion(patient: Patient, findings: Sequence[Finding]) -> Finding:
     """The command line to begin with."""
-    chosen = patient.preset
+    chosen, _ = patient.preset
     command = ["jepa-rl", "train", chosen]
     if patient.env_id != PRESETS[chosen].env_id:
         command += ["--env-id", patient.env_id]

@@ -41,10 +41,12 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """An environment to check: how to make it, and its rollout under random actions."""
+    """An environment to check: how to make it, its spaces, and its rollout under random actions."""
 
     env_id: str
     env_kwargs: dict[str, Any]
+    observations: gym.Space[Any]
+    actions: gym.Space[Any]
     steps: int
     seed: int
     rollout: Rollout
@@ -53,12 +55,20 @@ class Patient:
         return make_env(self.env_id, self.env_kwargs, render_mode)
 
     @property
-    def preset(self) -> str:
-        """The name of the preset to begin with."""
+    def preset(self) -> tuple[str, str]:
+        """The name of the preset to begin with, and why that one."""
         name = self.env_id.rpartition(":")[2]
         if name.startswith(MINIGRID_PREFIXES):
-            return "minigrid-pixels" if self.env_kwargs.get("pixels") else "minigrid"
-        return "counting" if name == PRESETS["counting"].env_id else "default"
+            if self.env_kwargs.get("pixels"):
+                return "minigrid-pixels", "MiniGrid's view, drawn"
+            return "minigrid", "MiniGrid's view in symbols"
+        if name == PRESETS["counting"].env_id:
+            return "counting", "the environment that it is made for"
+        vector = isinstance(self.observations, gym.spaces.Box) and len(self.observations.shape) == 1
+        if vector and isinstance(self.actions, gym.spaces.Box | gym.spaces.Discrete):
+            kind = "a Box" if isinstance(self.actions, gym.spaces.Box) else "Discrete"
+            return "control", f"observations are a vector and actions {kind}; one setting serves all such tasks"
+        return "default", "the others are for vectors with Box or Discrete actions, for MiniGrid and for counting"
 
 
 def api(patient: Patient) -> Finding:
@@ -81,8 +91,7 @@ def api(patient: Patient) -> Finding:
 
 def spaces(patient: Patient) -> Finding:
     """Whether the encoder reads the observations and the planner the actions."""
-    with patient.make() as env:
-        observations, actions = env.observation_space, env.action_space
+    observations, actions = patient.observations, patient.actions
     errors, kind = [], "auto"
     try:
         observation_spec(observations, "auto")
@@ -224,7 +233,7 @@ def success(patient: Patient) -> Finding:
 def speed(patient: Patient) -> Finding:
     """Steps per second, beside what learning takes."""
     per_second = len(_walked(patient)) / max(patient.rollout.seconds, 1e-9)
-    per_step = PRESETS[patient.preset].agent.training.updates_per_step
+    per_step = PRESETS[patient.preset[0]].agent.training.updates_per_step
     share = UPDATES_PER_SECOND / (UPDATES_PER_SECOND + per_step * per_second)
     found = (
         f"{per_second:,.0f} steps per second; beside {per_step:g} updates per step, of which one core does about "
@@ -233,6 +242,11 @@ def speed(patient: Patient) -> Finding:
     if share > 0.5:
         return Finding(name="speed", status="warn", found=found, advice="the environment, not learning, sets the pace")
     return Finding(name="speed", status="ok", found=found)
+
+
+def preset(patient: Patient) -> Finding:
+    """Which preset fits the spaces."""
+    return Finding(name="preset", status="ok", found=": ".join(patient.preset))
 
 
 def _walked(patient: Patient) -> tuple[Step, ...]:

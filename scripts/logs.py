@@ -106,7 +106,11 @@ class WandbOutput(KVWriter, FilmOutput):
         require_wandb()
         import wandb
 
-        self._run = wandb.init(project="jepa_rl", dir=str(folder), name=folder.name, config=config, resume="allow")
+        try:
+            self._run = wandb.init(project="jepa_rl", dir=str(folder), name=folder.name, config=config, resume="allow")
+        except wandb.errors.Error as error:
+            way_on = f"go on without --wandb, or with WANDB_MODE=offline: jepa-rl resume {folder}"
+            raise ValueError(f"wandb cannot begin a run: {error}; {way_on}") from error
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         self._run.log(key_values, step=step)

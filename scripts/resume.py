@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from jepa_rl.agent import JEPAAgent
+from jepa_rl.scripts.logs import require_wandb
 from jepa_rl.scripts.run_folder import RunFolder
 from jepa_rl.scripts.train import TrainArgs, execute, require_pictures
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     args = tyro.cli(ResumeArgs, prog="jepa-rl resume", args=arguments)
     run = RunFolder.open(args.run)
+    if args.wandb:
+        require_wandb()
     config = run.config()
     total = args.total_timesteps or config.total_timesteps
     if run.checkpoint.is_file():

@@ -14,6 +14,7 @@ import gymnasium as gym
 
 from jepa_rl.agent import AgentConfig, CheckpointError, JEPAAgent
 from jepa_rl.agent.config import from_dict
+from jepa_rl.agent.snapshot import require_spaces
 from jepa_rl.envs.make import make_env
 
 
@@ -98,10 +99,18 @@ class RunFolder:
         write_json(self.result, result)
 
     def load_agent(self, *, env: bool = False, device: str = "auto") -> JEPAAgent:
-        """The agent of the last checkpoint, with the run's environments if ``env``, so that it can go on learning."""
+        """The agent of the last checkpoint, with the run's environments if ``env``, so that it can go on learning.
+
+        Raises ValueError where the environment has other spaces now than the agent.
+        """
         if not self.checkpoint.is_file():
             raise CheckpointError(f"{self.path} has no checkpoint yet")
-        return JEPAAgent.load(self.checkpoint, env=self.config().factory() if env else None, device=device)
+        factory = self.config().factory()
+        agent = JEPAAgent.load(self.checkpoint, env=factory if env else None, device=device)
+        if not env:
+            with factory() as made:
+                require_spaces(made, agent.observation_space, agent.action_space)
+        return agent
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -20,13 +20,7 @@ def run_study(command: str, studies: Studies, arguments: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, studies) or sorted(studies)
         raise ValueError(f"unknown study {name!r}; did you mean {' or '.join(near)}?")
     package, _ = studies[name]
-    try:
-        study = importlib.import_module(f"jepa_rl.scripts.{package}.command")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("matplotlib"):
-            raise
-        raise ImportError("figures need matplotlib: pip install 'jepa-rl[report]'") from error
-    study.main(rest)
+    importlib.import_module(f"jepa_rl.scripts.{package}.command").main(rest)
 
 
 def _usage(command: str, studies: Studies) -> str:

@@ -53,7 +53,7 @@ class ControlArgs(GridArgs):
 
     tasks: tuple[str, ...] = ()
     """Ids, or those of the benchmark without their version; by default all of it whose packages are installed (pip install
-    "gymnasium[box2d,mujoco]"). Other ids get 50,000 steps with an evaluation every 2,500."""
+    'jepa-rl[box2d,mujoco]'). Other ids get 50,000 steps with an evaluation every 2,500."""
     algos: tuple[Algorithm, ...] = ALGORITHMS
     """Algorithms to run."""
     seeds: int = SEEDS
@@ -90,7 +90,7 @@ def chosen_tasks(names: Sequence[str]) -> list[Task]:
     """The tasks of these names, or all whose packages are installed, saying which are left out."""
     if names:
         return [task(name) for name in names]
-    if missing := [each for each in TASKS if not each.installed]:
-        packages = ", ".join(sorted({each.needs for each in missing}))
-        print(f"left out, without {packages}: {', '.join(each.name for each in missing)}")
+    for package, installation in {each.needs: each.installation for each in TASKS if not each.installed}.items():
+        missing = ", ".join(each.name for each in TASKS if each.needs == package)
+        print(f"left out without {package} ({installation}): {missing}")
     return [each for each in TASKS if each.installed]

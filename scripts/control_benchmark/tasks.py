@@ -31,7 +31,7 @@ class Task(Budget):
 
     threshold: float | None  # mean return that counts as solved; None where there is no such number
     continuous: bool  # whether its actions are those of a Box
-    needs: str = ""  # package beside Gymnasium's own
+    needs: str = ""  # package that is imported, where Gymnasium alone does not do; an extra of ours brings it
 
     @property
     def name(self) -> str:
@@ -42,6 +42,11 @@ class Task(Budget):
     def installed(self) -> bool:
         """Whether its package is there."""
         return not self.needs or importlib.util.find_spec(self.needs) is not None
+
+    @property
+    def installation(self) -> str:
+        """What brings its package."""
+        return f"pip install 'jepa-rl[{self.needs.lower()}]'"
 
     def admits(self, algorithm: str) -> bool:
         """SAC is for Box actions, DQN for finite ones."""
@@ -66,10 +71,13 @@ DEFAULT_BUDGET = 50_000, 2_500
 def task(name: str) -> Task:
     """The task of an id, or of one in ``TASKS`` without its version; another id gets the default budget and no threshold.
 
-    Raises ValueError for an id that is not registered, and for actions that are neither Discrete nor those of a Box.
+    Raises ValueError for an id that is not registered, and for actions that are neither Discrete nor those of a Box;
+    ModuleNotFoundError where its package is missing.
     """
     for known in TASKS:
         if name in (known.env_id, known.name):
+            if not known.installed:
+                raise ModuleNotFoundError(f"{known.env_id} needs {known.needs}: {known.installation}")
             return known
     env = make_env(name)
     space = env.action_space

@@ -59,6 +59,25 @@ def test_an_agent_survives_the_death_of_a_process_and_leaves_none_behind(small_c
     assert loaded.learn(20, reset_num_timesteps=False).num_timesteps == 60
 
 
+@pytest.mark.parametrize("method", ["reset", "step"])
+def test_an_exception_in_a_process_ends_the_others_too(small_config, method, capfd):
+    class Fails(gym.Wrapper):
+        pass
+
+    def fail(self, *args, **kwargs):
+        raise ArithmeticError("the simulator diverged")
+
+    setattr(Fails, method, fail)
+    workers = SubprocVecEnv([make_cartpole, lambda: Fails(make_cartpole())], start_method="fork")
+    agent = JEPAAgent(small_config, workers, seed=0)
+    with pytest.raises(RuntimeError, match=r"the process of environment 1 ended with exit code 1; .*printed above"):
+        agent.learn(40)
+    assert "the simulator diverged" in capfd.readouterr().err
+    assert agent.num_timesteps == len(agent.replay) == 0
+    assert not any(process.is_alive() for process in workers.processes)
+    workers.close()
+
+
 def test_vecmonitor_gives_the_episodes_of_environments_without_one(small_config):
     venv = VecMonitor(DummyVecEnv([make_cartpole] * 2))
     agent = JEPAAgent(small_config, venv, seed=0).learn(80)

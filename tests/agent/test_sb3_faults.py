@@ -73,6 +73,67 @@ def test_a_fault_is_named_and_the_agent_is_as_before_the_step(small_config, tmp_
     assert healthy.learn(20, reset_num_timesteps=False).num_timesteps == agent.num_timesteps + 20
 
 
+ROOM = spaces.Dict({"place": spaces.Box(-1, 1, (2,)), "door": spaces.Discrete(3)})
+IN_ROOM = {"place": np.zeros(2, np.float32), "door": 1}
+
+
+class Turns(gym.Env):
+    """Observes ``healthy`` for twelve steps, ``broken`` after."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, space: spaces.Space, healthy: object, broken: object) -> None:
+        self.observation_space, self.seen, self.steps = space, (healthy, broken), 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.seen[self.steps > 12], {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.seen[self.steps > 12], 0.0, False, self.steps % 5 == 0, {}
+
+
+@pytest.mark.parametrize(
+    ("space", "healthy", "broken", "message"),
+    [
+        (ROOM, IN_ROOM, {"place": np.zeros(2)}, r"Turns\.step: observation must have a part 'door' as in Dict"),
+        (ROOM, IN_ROOM, np.zeros(3), r"Turns\.step: observation must have a part 'door' as in Dict"),
+        (ROOM, IN_ROOM, IN_ROOM | {"place": np.zeros(3)}, r"an observation\['place'\] of shape \(2,\), got \(3,\)"),
+        (ROOM, IN_ROOM, IN_ROOM | {"door": 3}, r"observation\['door'\] must lie in Discrete\(3\), got \[3, 1\]"),
+        (spaces.Discrete(3, start=2), 2, 1, r"observation must lie in Discrete\(3, start=2\), got \[1, 2\]"),
+        # It would be read as the first choice of the second dimension.
+        (
+            spaces.MultiDiscrete([2, 3]),
+            np.array([1, 2]),
+            np.array([2, 1]),
+            r"must lie in MultiDiscrete.*, got \[\[2, 1\], ",
+        ),
+    ],
+)
+def test_what_lies_outside_of_its_space_is_named_and_not_remembered(small_config, space, healthy, broken, message):
+    made = iter([broken, healthy])
+    agent = JEPAAgent(small_config, lambda: Turns(space, healthy, next(made)), seed=0)
+    with pytest.raises(ValueError, match=message):
+        agent.learn(200)
+    assert agent.num_timesteps == len(agent.replay) == 24
+
+
+@pytest.mark.parametrize("terminated", [True, False])
+def test_episodes_that_end_on_their_first_step_are_learned_from(small_config, terminated):
+    class Ends(Faulty):
+        def step(self, action):
+            return np.zeros(3, np.float32), 1.0, terminated, not terminated, {}
+
+    agent = JEPAAgent(small_config, lambda: Ends("none at all"), seed=0).learn(60)
+    assert agent._n_updates == 20
+    assert len(agent.replay) == agent._episode_num == 60
+    batch = agent.replay.sample(20, 3, np.random.default_rng(0))
+    assert batch.alive.tolist() == [[True, False, False]] * 20
+    assert batch.terminated[:, 0].tolist() == [terminated] * 20
+    assert batch.reward[:, 0].tolist() == [1.0] * 20
+
+
 def test_faults_in_the_callers_own_vector_environment_keep_nothing_of_the_step(small_config):
     agent = JEPAAgent(small_config, DummyVecEnv([lambda: Faulty("inf"), lambda: Faulty("well")]), seed=0)
     with pytest.raises(FloatingPointError, match="observation of environment 0 is not finite"):

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -114,6 +116,21 @@ def test_a_value_out_of_range_raises_the_environments_own_error():
 def test_a_type_error_of_the_environment_passes_through():
     with pytest.raises(TypeError, match="target must be an integer"):
         make_env("jepa_rl/Counting-v0", {"target": 2.5})
+
+
+@pytest.mark.parametrize(
+    ("env_id", "package", "extra"),
+    [("LunarLander-v3", "Box2D", "box2d"), ("Hopper-v5", "mujoco", "mujoco"), ("InvertedPendulum-v4", "mujoco", "mujoco")],
+)
+def test_a_family_whose_package_is_missing_says_what_to_install(env_id, package, extra, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.box2d", "gymnasium.envs.mujoco"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"^'{env_id}' needs a package that is not installed: pip install 'jepa-rl\[{extra}\]'$"
+    with pytest.raises(gymnasium.error.DependencyNotInstalled, match=message):
+        make_env(env_id)
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert any(f"gymnasium[{extra}]" in each for each in pyproject["project"]["optional-dependencies"][extra])
 
 
 def test_pixels_belong_to_minigrid():

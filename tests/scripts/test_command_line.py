@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import gymnasium as gym
@@ -59,8 +60,6 @@ def test_evaluation_repeats_itself_and_depends_on_its_seed(counting_run, capsys)
 
 
 def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(counting_run, folder)
     assert (
@@ -144,14 +143,24 @@ def test_an_unwritable_folder_is_named(tmp_path, capsys):
 
 
 def test_a_damaged_checkpoint_is_named(counting_run, tmp_path, capsys):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(counting_run, folder)
     path = folder / "checkpoint" / "agent.zip"
     path.write_bytes(path.read_bytes()[:-1000])
     assert run(["evaluate", str(folder)]) == 2
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["report"], ["resume", "--total-timesteps", "500"]])
+def test_a_run_whose_environment_has_other_spaces_now_is_refused(counting_run, tmp_path, command, capsys):
+    folder = shutil.copytree(counting_run, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    config["env"]["history"] = 2  # as if the environment had come to show two images
+    (folder / "config.json").write_text(json.dumps(config))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run([command[0], str(folder), *command[1:]]) == 2
+    assert "Observation spaces do not match: Box" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_failing_environment_leaves_a_run_that_resumes_to_the_same_end(tmp_path, capsys):
@@ -202,10 +211,22 @@ class Breaking(gym.Env):
         return self.place, float(self.place == 9), self.place in (0, 9), False, {}
 
 
-@pytest.mark.parametrize(("command", "study"), [("paper", "noise"), ("benchmark", "control")])
-def test_a_study_says_what_its_figures_need(command, study, capsys, monkeypatch):
+@pytest.fixture
+def without_matplotlib(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("jepa_rl.scripts.", "matplotlib."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert run([command, study, "--help"]) == 2
+
+
+@pytest.mark.parametrize("command", [["paper", "noise"], ["benchmark", "control"], ["report"], ["demo"]])
+def test_a_command_says_what_its_figures_need(command, capsys, without_matplotlib):
+    assert run([*command, "--help"]) == 2
     assert "figures need matplotlib: pip install 'jepa-rl[report]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["doctor", "train", "evaluate", "resume", "advise", "speed", "ablate"])
+def test_what_draws_nothing_needs_no_package_for_figures(command, capsys, without_matplotlib):
+    with pytest.raises(SystemExit) as stopped:
+        run([command, "--help"])
+    assert stopped.value.code == 0
+    assert command in capsys.readouterr().out

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from jepa_rl.agent import preset, vectorize
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.control_benchmark import command, measure
+from jepa_rl.scripts.control_benchmark import command, measure, tasks
 from jepa_rl.scripts.control_benchmark.baselines import SETTINGS, make_baseline
 from jepa_rl.scripts.control_benchmark.measure import ReturnCurve
 from jepa_rl.scripts.control_benchmark.page import render
@@ -62,8 +62,22 @@ def test_without_names_the_tasks_are_those_whose_packages_are_there(monkeypatch,
     here = Task("Here-v1", 100, 50, None, True, "numpy")
     monkeypatch.setattr(command, "TASKS", (here, Task("Away-v1", 100, 50, None, True, "a_package_that_is_not")))
     assert command.chosen_tasks(()) == [here]
-    assert capsys.readouterr().out == "left out, without a_package_that_is_not: Away\n"
+    said = "left out without a_package_that_is_not (pip install 'jepa-rl[a_package_that_is_not]'): Away\n"
+    assert capsys.readouterr().out == said
     assert command.chosen_tasks(("Pendulum",)) == [TASKS[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("LunarLanderContinuous", r"LunarLanderContinuous-v3 needs Box2D: pip install 'jepa-rl\[box2d\]'"),
+        ("HalfCheetah-v5", r"HalfCheetah-v5 needs mujoco: pip install 'jepa-rl\[mujoco\]'"),
+    ],
+)
+def test_a_task_by_name_whose_package_is_missing_is_refused_with_what_to_install(name, message, monkeypatch):
+    monkeypatch.setattr(tasks.importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(ModuleNotFoundError, match=message):
+        command.chosen_tasks((name,))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from jepa_rl.agent import AgentConfig
+from jepa_rl.envs import make_env
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.doctor import examine
-from jepa_rl.scripts.env_rollout import features, record
+from jepa_rl.scripts.doctor import examine, suggestion
+from jepa_rl.scripts.env_checks import Patient, preset
+from jepa_rl.scripts.env_rollout import Rollout, features, record
 from jepa_rl.scripts.train import overridden
 
 STRAY = np.random.Generator(np.random.PCG64(7))  # what a faulty environment draws from
@@ -168,6 +170,14 @@ class Symbols(Plain):
         return float(self.place[0, 0, 0])
 
 
+class Pictures(Plain):
+    observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+
+
+class SwitchesOfTwo(Plain):
+    action_space = gym.spaces.MultiBinary(2)
+
+
 class TellsSuccess(Plain):
     def step(self, action):
         *rest, _ = super().step(action)
@@ -196,7 +206,7 @@ def test_a_healthy_environment_has_nothing_but_ok():
     assert {finding.status for finding in found.values()} == {"ok"}, found
     assert not any(finding.advice for finding in found.values())
     assert found["ends"].found == "30 episodes of 10 to 10 steps, 10.0 on average; 100% terminated, 0% truncated only"
-    assert found["suggestion"].found == "jepa-rl train default --env-id Plain-v0 --model.reward.input observation"
+    assert found["suggestion"].found == "jepa-rl train control --env-id Plain-v0"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +262,38 @@ def test_cartpole_is_fit_to_train_on(capsys):
     assert run(["doctor", "CartPole-v1", "--steps", "400"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("warn")] == ["api"]  # unbounded velocities
-    assert lines[-1].split(maxsplit=2) == ["ok", "suggestion", "jepa-rl train default"]
+    assert lines[-1].split(maxsplit=2) == ["ok", "suggestion", "jepa-rl train control --env-id CartPole-v1"]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "command", "why"),
+    [
+        ("CartPole-v1", "control --env-id CartPole-v1", "control: observations are a vector and actions Discrete;"),
+        ("Pendulum-v1", "control", "control: observations are a vector and actions a Box;"),
+        ("MountainCarContinuous-v0", "control --env-id MountainCarContinuous-v0", "control: "),
+        ("MiniGrid-Empty-5x5-v0", "minigrid --env-id MiniGrid-Empty-5x5-v0", "minigrid: MiniGrid's view in symbols"),
+        ("Pictures-v0", "default --env-id Pictures-v0", "default: the others are for vectors"),
+        ("SwitchesOfTwo-v0", "default --env-id SwitchesOfTwo-v0", "default: the others are for vectors"),
+    ],
+)
+def test_the_preset_follows_from_the_spaces_and_is_explained(env_id, command, why):
+    env = make_env(env_id)
+    patient = Patient(
+        env_id=env_id,
+        env_kwargs={},
+        observations=env.observation_space,
+        actions=env.action_space,
+        steps=1,
+        seed=0,
+        rollout=Rollout(steps=(), seconds=0.0),
+    )
+    assert suggestion(patient, []).found == f"jepa-rl train {command}"
+    assert preset(patient).found.startswith(why)
+
+
+def test_where_no_preset_is_made_for_the_spaces_the_options_follow_from_the_checks():
+    found = findings(Symbols)["suggestion"].found
+    assert found == "jepa-rl train default --env-id Symbols-v0 --model.encoder.kind grid --model.reward.input observation"
 
 
 def test_counting_and_minigrid_get_their_presets_with_the_options_of_the_environment():
