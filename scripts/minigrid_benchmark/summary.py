@@ -70,8 +70,9 @@ class Results:
             for run in self.runs
             if run.cell["env_id"] == env_id
         }
-        ours = budgets.get("jepa")
-        return Task(env_id, *next((budgets[name] for name in budgets if name != "jepa"), ours or ()), ours=ours)
+        ours = budgets.pop("jepa", None)
+        steps, every = next(iter(budgets.values()), ours or (0, 0))
+        return Task(env_id, steps, every, ours=ours)
 
     @property
     def algorithms(self) -> list[str]:
