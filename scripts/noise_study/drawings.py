@@ -61,7 +61,8 @@ def _map(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[
     axes.imshow(np.clip(values, 0, 1), cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (y, x), value in np.ndenumerate(values):
         if not math.isnan(value):
-            axes.text(x, y, f"{value:.2f}", fontsize=7.5, ha="center", va="center", color="white" if value < 0.55 else INK)
+            shown = f"{round(value, 2) + 0.0:.2f}"  # never -0.00
+            axes.text(x, y, shown, fontsize=7.5, ha="center", va="center", color="white" if value < 0.55 else INK)
     axes.set_xticks(range(len(columns)), [textwrap.fill(name, 11) for name in columns])
     axes.set_yticks(range(values.shape[0]), rows or [""] * values.shape[0])
     axes.tick_params(labelsize=7.5, length=0, labelcolor=INK)

@@ -58,7 +58,7 @@ def where_it_breaks(results: Results, chosen: Task) -> str:
         gain = best.mean - reference["success"]
         lost = _lost(results, chosen, each, reference["success"] + HELD * gain)
         if gain < LEARNED:
-            told = "hardly more than random actions"
+            told = "not clearly better than random actions"
         else:
             told = f"lost at {listed(lost)}" if lost else "held at every level"
         lines.append(filled(f"- {each.name}: {best.mean:.2f} without a distractor, {told}", "  "))
