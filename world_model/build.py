@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -169,7 +170,7 @@ def _candidates(actions: ActionEncoder) -> Tensor:
     if not actions.counts:
         sobol = torch.quasirandom.SobolEngine(actions.width, scramble=True, seed=0).draw(SOBOL_CANDIDATES)
         return torch.cat([torch.zeros(1, actions.width), 2 * sobol - 1])
-    if int(torch.Size(actions.counts).numel()) <= MAX_LISTED_ACTIONS:
+    if math.prod(actions.counts) <= MAX_LISTED_ACTIONS:  # exact, where 64 binary choices overflow a tensor's count
         return actions(torch.cartesian_prod(*[torch.arange(count) for count in actions.counts]))
     sobol = torch.quasirandom.SobolEngine(len(actions.counts), scramble=True, seed=0).draw(MAX_LISTED_ACTIONS)
     return actions((sobol * torch.tensor(actions.counts)).long())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -82,6 +82,7 @@ def weights(agent) -> torch.Tensor:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=4), action=action_spaces(), seed=st.integers(0, 99))
+@example(parts=PARTS[:1], action=spaces.MultiBinary([4, 4, 4]), seed=0)  # 2 to the 64th actions
 def test_an_agent_learns_in_and_acts_on_whatever_spaces(small_config, parts, action, seed):
     observation = parts[0] if len(parts) == 1 else spaces.Dict(dict(zip("abcd", parts, strict=False)))
     agent = JEPAAgent(small_config, lambda: AnySpaces(observation, action), seed=seed)
