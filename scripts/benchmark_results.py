@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+from jepa_rl.scripts.reporting.paragraphs import completeness
 
 HOLD = 3  # evaluations in a row
 
@@ -62,6 +65,9 @@ class CurveRun:
         return None if first is None else float(self.curve[told][first])
 
 
+RunT = TypeVar("RunT", bound=CurveRun)
+
+
 def held_from(values: Sequence[float], level: float) -> int | None:
     """Index of the first of the first ``HOLD`` evaluations in a row with at least ``level``; None if there are none."""
     above = [value >= level for value in values]
@@ -79,24 +85,24 @@ def read_curve(path: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
     return {column: np.array([row[column] for row in rows], str if column in names else np.float64) for column in columns}
 
 
-def finished(folder: Path) -> tuple[list[Path], int]:
-    """The results in a folder, and how many curves have none yet; FileNotFoundError where there are no results."""
+def finished(folder: Path, run_class: type[RunT], columns: Sequence[str]) -> tuple[tuple[RunT, ...], int]:
+    """The finished cells in a folder with their curves, and how many curves have no result yet.
+
+    Raises FileNotFoundError where there are no results, ValueError for a curve with other columns.
+    """
     done = sorted(folder.glob("*-seed*.json"))
     if not done:
         raise FileNotFoundError(f"{folder} has no results; run the benchmark without --render first")
-    return done, len({path.stem for path in folder.glob("*-seed*.csv")} - {path.stem for path in done})
+    runs = [run_class(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), columns)) for path in done]
+    return tuple(runs), len({path.stem for path in folder.glob("*-seed*.csv")} - {path.stem for path in done})
 
 
 def state_of(grid: AbstractSet[Entry], runs: Sequence[CurveRun], unfinished: int) -> str:
     """What a page rests on, in sentences."""
     done = {run.entry for run in runs}
     lines = []
-    if grid <= done:
-        lines.append(f"The grid is complete: {len(done)} runs.")
-    elif grid & done:
-        lines.append(
-            f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
-        )
+    if grid & done:
+        lines.append(completeness(done, grid))
     else:
         lines.append(f"Not the benchmark itself: {len(done)} runs of other tasks or budgets.")
     if unfinished:

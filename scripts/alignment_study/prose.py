@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
@@ -11,8 +10,8 @@ from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.measure import EPISODES, IMAGES, LOOKS, WINDOWS
 from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, LOSABLE, PHASES, SEEDS, Base, Phase, cells
 from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results
+from jepa_rl.scripts.reporting.paragraphs import completeness, filled
 
-WIDTH = 118
 WEIGHTINGS = {"uncertainty": "Uncertainty weighting", "pcgrad": "PCGrad"}
 
 TEMPLATE = """\
@@ -177,7 +176,7 @@ def _percent(phase: Phase) -> str:
 
 
 def _answer(question: str, answer: str) -> str:
-    return textwrap.fill(f"**{question}** {answer}", WIDTH)
+    return filled(f"**{question}** {answer}")
 
 
 def _span(numbers: Sequence[int]) -> str:
@@ -251,7 +250,5 @@ def _capitalised(text: str) -> str:
 def _state(results: Results) -> str:
     """Whether the page rests on the whole grid."""
     grid = {(cell["name"], cell["seed"]) for cell in cells(SEEDS)}
-    done = grid & {(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}
-    if done == grid:
-        return f"The grid is complete: {len(grid)} runs."
-    return f"**The grid is not complete: {len(done)} of {len(grid)} runs.** What follows may still change."
+    done = {(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}
+    return completeness(done, grid)

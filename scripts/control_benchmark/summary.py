@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished, read_curve
+from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished
 from jepa_rl.scripts.control_benchmark.measure import ReturnCurve
 from jepa_rl.scripts.control_benchmark.tasks import ALGORITHMS, TASKS, Task
 
@@ -41,11 +40,8 @@ class Results:
 
     @classmethod
     def load(cls, folder: Path) -> Results:
-        """Raises FileNotFoundError where the folder has no results, ValueError for a curve with other columns."""
-        done, unfinished = finished(folder)
-        columns = ReturnCurve.columns()
-        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), columns)) for path in done]
-        return cls(tuple(runs), unfinished)
+        """Raises as ``finished``."""
+        return cls(*finished(folder, Run, ReturnCurve.columns()))
 
     @property
     def tasks(self) -> list[Task]:

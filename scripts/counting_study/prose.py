@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable
 
 from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, SEEDS, TARGET, TARGETS, WEIGHTS, cells, row
 from jepa_rl.scripts.counting_study.summary import Result, Results
 from jepa_rl.scripts.counting_study.template import TEMPLATE
+from jepa_rl.scripts.reporting.paragraphs import completeness, filled
 
 # Rows whose encoder never learns from the plain reward together with the dynamics.
 WITHOUT_REWARD = ("value", "dynamics-only", "separate", "constant", "shuffled")
@@ -72,7 +72,7 @@ def _shape_kept(results: Results) -> str:
         f"several clusters, and the nearest of nine centroids is no measure of it: accuracy {accuracy} where a linear "
         f"probe still reads the count with {count}."
     )
-    return textwrap.fill(text, 118)
+    return filled(text)
 
 
 def _sharp(results: Results) -> str:
@@ -90,7 +90,7 @@ def _sharp(results: Results) -> str:
         f"says why; its counts lie close together there, separation {apart['reward-only']} against {apart['reward']} with "
         f"the dynamics."
     )
-    return textwrap.fill(text, 118)
+    return filled(text)
 
 
 def _weighed(results: Results) -> str:
@@ -109,7 +109,7 @@ def _weighed(results: Results) -> str:
         f"rank, and hardly what can be read besides the count (R^2 of the mean position {position(min(found))} at the "
         f"least weight, {position(max(found))} at the greatest). All weights but 1 have one seed."
     )
-    return textwrap.fill(text, 118)
+    return filled(text)
 
 
 def _merged(results: Results) -> str:
@@ -120,13 +120,11 @@ def _merged(results: Results) -> str:
         f"The reward row has {sum(merged['reward'])} merged pairs of counts in {len(merged['reward'])} runs. The rows in "
         f"which every run merges some are: {always or 'none'}."
     )
-    return textwrap.fill(text, 118)
+    return filled(text)
 
 
 def _state(results: Results) -> str:
     """Whether the page rests on the whole grid."""
     grid = {(entry["name"], entry["seed"]) for entry in cells(SEEDS)}
-    done = grid & {(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}
-    if done == grid:
-        return f"The grid is complete: {len(grid)} runs."
-    return f"**The grid is not complete: {len(done)} of {len(grid)} runs.** What follows may still change."
+    done = {(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}
+    return completeness(done, grid)

@@ -8,10 +8,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jepa_rl.scripts.masked_study.measure import EPISODES, IMAGES
-from jepa_rl.scripts.masked_study.rows import QUICK_STEPS, ROWS, SEEDS, STEPS, row
+from jepa_rl.scripts.masked_study.rows import QUICK_STEPS, ROWS, SEEDS, STEPS, cells, row
 from jepa_rl.scripts.masked_study.summary import COLUMNS, FIGURES, Results
 from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, picture, tidy
-from jepa_rl.scripts.reporting.paragraphs import filled, listed, reflowed
+from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
 from jepa_rl.scripts.reporting.tables import Estimate, markdown
 
 QUESTIONS = {
@@ -91,10 +91,8 @@ def _state(results: Results) -> str:
     if results.quick:
         runs = f"runs of `--quick`, one seed, {QUICK_STEPS:,} of {STEPS:,} steps"
         return f"**These are {runs}.** They show the way, not a result."
-    expected = len(ROWS) * max(SEEDS, results.seeds)
-    if len(results.runs) < expected:
-        return f"**The grid is not complete: {len(results.runs)} of {expected} runs.** What follows may still change."
-    return f"The grid is complete: {len(results.runs)} runs, {results.seeds} seeds."
+    grid = {(each["name"], each["seed"]) for each in cells(max(SEEDS, results.seeds))}
+    return completeness({(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}, grid)
 
 
 def table(results: Results) -> str:

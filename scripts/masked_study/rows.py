@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from dataclasses import dataclass
 
-from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.agent.config import completed
-from jepa_rl.scripts.counting_study.rows import DETACHED_REWARD, SETTING
+from jepa_rl.scripts.counting_study.rows import DETACHED_REWARD, SETTING, agent_config
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.train import overridden
 
 SEEDS = 3
 STEPS = 12_576  # of the environment, and so about 2,200 updates
@@ -91,12 +88,6 @@ def cell(chosen: Row, seed: int, quick: bool = False) -> Cell:
 def complete(kept: Cell) -> Cell:
     """A kept result's cell with settings that did not exist then at their defaults."""
     return {**kept, "agent": completed(kept["agent"])}
-
-
-@functools.cache
-def agent_config(options: tuple[str, ...]) -> AgentConfig:
-    """The counting preset with options of the command line."""
-    return overridden(preset("counting").agent, options)
 
 
 def cells(seeds: int) -> list[Cell]:

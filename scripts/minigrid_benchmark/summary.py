@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished, read_curve
+from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task
 
@@ -52,10 +51,8 @@ class Results:
 
     @classmethod
     def load(cls, folder: Path) -> Results:
-        """Raises FileNotFoundError where the folder has no results, ValueError for a curve with other columns."""
-        done, unfinished = finished(folder)
-        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), COLUMNS)) for path in done]
-        return cls(tuple(runs), unfinished)
+        """Raises as ``finished``."""
+        return cls(*finished(folder, Run, COLUMNS))
 
     @property
     def tasks(self) -> list[Task]:
@@ -70,9 +67,9 @@ class Results:
             for run in self.runs
             if run.cell["env_id"] == env_id
         }
-        ours = budgets.pop("jepa", None)
-        steps, every = next(iter(budgets.values()), ours or (0, 0))
-        return Task(env_id, steps, every, ours=ours)
+        theirs = [budget for name, budget in budgets.items() if name != "jepa"]
+        steps, every = theirs[0] if theirs else budgets["jepa"]
+        return Task(env_id, steps, every, ours=budgets.get("jepa"))
 
     @property
     def algorithms(self) -> list[str]:

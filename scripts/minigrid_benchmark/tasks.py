@@ -23,6 +23,11 @@ SEEDS = 3
 QUICK_EPISODES = 20
 
 
+def short_name(env_id: str) -> str:
+    """The id without what MiniGrid's ids share, and without a namespace."""
+    return env_id.rpartition("/")[2].removeprefix(PREFIX).removesuffix(SUFFIX)
+
+
 @dataclass(frozen=True)
 class Task(Budget):
     """An environment with its budget; default actions, step limit and rewards."""
@@ -32,8 +37,8 @@ class Task(Budget):
 
     @property
     def name(self) -> str:
-        """The id without what all ids share, and without a namespace."""
-        return self.env_id.rpartition("/")[2].removeprefix(PREFIX).removesuffix(SUFFIX)
+        """As in tables."""
+        return short_name(self.env_id)
 
     def budget(self, algorithm: str) -> Budget:
         """What an algorithm gets; ValueError where ours is no multiple of its interval."""
@@ -43,7 +48,8 @@ class Task(Budget):
 
 
 # Until a task is solved, the sampled half of an evaluation acts for 50 step limits (100 to 640 steps): as long as thousands
-# of training steps. Hence no more than 20 to 25 evaluations. A step of our agent takes as long as fifty of PPO's.
+# of training steps. Hence no more than 25 evaluations. A step of our agent takes as long as tens of PPO's, because there is
+# an update in each.
 TASKS = (
     Task("MiniGrid-Empty-8x8-v0", 40_000, 2_000, ours=(12_000, 1_000)),
     Task("MiniGrid-DoorKey-5x5-v0", 60_000, 2_500, ours=(16_000, 1_000)),

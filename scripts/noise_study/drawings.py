@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jepa_rl.scripts.noise_study.measure import NOISES
 from jepa_rl.scripts.noise_study.rows import Level, Task, row
 from jepa_rl.scripts.noise_study.summary import (
     Reader,
@@ -26,7 +27,7 @@ from jepa_rl.scripts.reporting.drawing import BLUE, COLOURS, GREY, INK, VERMILIO
 NEVER = 4.0  # decades at which "never" is drawn
 SHADES = (INK, GREY, "#c3c9d2")  # of the objectives
 OBJECTIVES = {"jepa": "JEPA", "mae": "MAE", "autoencoder": "autoencoder"}
-NOISE = 0.1  # in which the bit is probed, in units of the latents' spread
+NOISE = NOISES[1]  # in which the bit is drawn and judged
 FOLLOWED = ("reward", "dynamics", "ema", "reconstruction")  # set against the theory
 
 

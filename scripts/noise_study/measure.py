@@ -47,7 +47,7 @@ EPISODES = 200
 OBSERVATIONS = 3_000
 LOSS_WINDOWS = 256  # of the replay, for the loss terms
 TRANSITIONS = 6_000  # under random actions, for the theory
-NOISES = (0.01, 0.1, 1.0)  # of latents, in which the bit is probed as well
+NOISES = (0.01, 0.1, 1.0)  # in which the bit is probed as well, in units of the latents' spread
 SCALE = 1e-2  # the theory's initial weight; the page says how far the order rests on it
 OTHER_SCALES = (1e-1, 1e-3)
 

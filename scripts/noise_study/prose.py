@@ -13,10 +13,10 @@ from jepa_rl.scripts.noise_study.findings import (
     who_keeps,
 )
 from jepa_rl.scripts.noise_study.measure import OBSERVATIONS, OTHER_SCALES, SCALE
-from jepa_rl.scripts.noise_study.rows import QUICK_SHARE, ROWS, SEEDS, Task, cells
+from jepa_rl.scripts.noise_study.rows import QUICK_SHARE, REFERENCE, ROWS, SEEDS, Task, cells
 from jepa_rl.scripts.noise_study.summary import Results
 from jepa_rl.scripts.noise_study.template import INTRODUCTION, LIMITS
-from jepa_rl.scripts.reporting.paragraphs import filled, listed, reflowed
+from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
 
 Link = Callable[[str], str]
 
@@ -110,11 +110,8 @@ def _state(results: Results) -> str:
         runs = f"{len(results.runs)} runs of `--quick`, one seed, {100 * QUICK_SHARE:g} % of the steps"
         return f"**These are {runs}.** They show the way, not a result."
     seeds = max(run["cell"]["seed"] for run in results.runs) + 1
-    grid = {(each["name"], each["seed"]) for each in cells(max(seeds, SEEDS))}
-    done = grid & {(run["cell"]["name"], run["cell"]["seed"]) for run in (*results.runs, *results.references)}
-    if done == grid:
-        return f"The grid is complete: {len(results.runs)} runs, {seeds} seeds."
-    return f"**The grid is not complete: {len(done)} of {len(grid)} cells.** What follows may still change."
+    grid = {(each["name"], each["seed"]) for each in cells(max(seeds, SEEDS)) if each["row"] != REFERENCE}
+    return completeness({(run["cell"]["name"], run["cell"]["seed"]) for run in results.runs}, grid)
 
 
 def _limits(results: Results, link: Link) -> str:

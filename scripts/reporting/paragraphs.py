@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 WIDTH = 118
 
@@ -12,6 +13,13 @@ WIDTH = 118
 def filled(text: str, indent: str = "") -> str:
     """A paragraph's lines at one width; ``indent`` begins all but the first."""
     return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def completeness(done: AbstractSet[object], grid: AbstractSet[object]) -> str:
+    """How far a grid of runs is, in a sentence or two; ``done`` may hold others."""
+    if grid <= done:
+        return f"The grid is complete: {len(grid)} runs."
+    return f"**The grid is not complete: {len(grid & done)} of {len(grid)} runs.** What follows may still change."
 
 
 def reflowed(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.benchmark_results import CurveRun, finished, read_curve
+from jepa_rl.scripts.benchmark_results import CurveRun, finished
 from jepa_rl.scripts.minigrid_benchmark.summary import MIN_SEEDS, Interval
 from jepa_rl.scripts.sb3_benchmark.measure import COLUMNS
 from jepa_rl.scripts.sb3_benchmark.tasks import SLUGS, TASKS
@@ -65,10 +64,8 @@ class Results:
 
     @classmethod
     def load(cls, folder: Path) -> Results:
-        """Raises FileNotFoundError where the folder has no results, ValueError for a curve with other columns."""
-        done, unfinished = finished(folder)
-        runs = [Run(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), COLUMNS)) for path in done]
-        return cls(tuple(runs), unfinished)
+        """Raises as ``finished``."""
+        return cls(*finished(folder, Run, COLUMNS))
 
     @property
     def env_ids(self) -> list[str]:

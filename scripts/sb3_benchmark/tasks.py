@@ -12,7 +12,7 @@ from jepa_rl.agent import preset
 from jepa_rl.scripts.benchmark_results import Budget
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import PPO_SETTINGS
-from jepa_rl.scripts.minigrid_benchmark.tasks import Task as NamedBudget
+from jepa_rl.scripts.minigrid_benchmark.tasks import short_name
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
@@ -22,7 +22,7 @@ AUXILIARY_PACE = 0.1  # updates of the world model per environment step: 102 for
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(NamedBudget):
+class Task(Budget):
     """An environment with its budget of environment steps, of which pre-training is a part where there is any."""
 
     preset: str  # of the agent that is pre-trained, and of every encoder's architecture
@@ -30,8 +30,13 @@ class Task(NamedBudget):
     imagined_steps: int = 0  # of PPO in the imagined environment; 0 where it is not trained in one
     horizon: int = 1  # steps of an imagined episode
 
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return short_name(self.env_id)
+
     def __post_init__(self) -> None:
-        Budget.__post_init__(self)
+        super().__post_init__()
         for name in ("pretraining_steps", "imagined_steps"):
             steps = getattr(self, name)
             if steps % self.eval_every:
