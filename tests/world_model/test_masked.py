@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from jepa_rl.envs.counting import CountingEnv
@@ -23,7 +24,7 @@ from jepa_rl.world_model import (
 )
 from jepa_rl.world_model.encoders import ImageFormat
 from jepa_rl.world_model.masked import MaskedPredictor, block_shapes, masked_prediction_loss, sample_blocks
-from jepa_rl.world_model.patches import PatchEncoder, grid_positions
+from jepa_rl.world_model.patches import PatchEncoder, TransformerBlock, grid_positions
 from jepa_rl.world_model.target import ema_update, frozen_copy
 
 IMAGE = ObservationSpec(kind="image", shape=(16, 16, 3), dtype="uint8")
@@ -128,6 +129,32 @@ def test_positions_are_sines_and_cosines_of_row_and_column():
     assert positions.shape == (6, 8)
     assert positions[5].tolist() == pytest.approx(expected, abs=1e-6)
     assert len(positions.unique(dim=0)) == 6
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_block_computes_what_torchs_pre_norm_layer_computes(padded):
+    torch.manual_seed(0)
+    block = TransformerBlock(width=12, heads=3)
+    layer = nn.TransformerEncoderLayer(
+        12, 3, dim_feedforward=48, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    pairs = [
+        (block.attend_norm, layer.norm1),
+        (block.merge, layer.self_attn.out_proj),
+        (block.perceptron[0], layer.norm2),
+        (block.perceptron[1], layer.linear1),
+        (block.perceptron[3], layer.linear2),
+    ]
+    for ours, theirs in pairs:
+        theirs.load_state_dict(ours.state_dict())
+    layer.self_attn.in_proj_weight.data.copy_(block.query_key_value.weight)
+    layer.self_attn.in_proj_bias.data.copy_(block.query_key_value.bias)
+
+    tokens = torch.randn(4, 5, 12)
+    padding = (torch.arange(5) >= torch.tensor([[5], [3], [1], [4]])) if padded else None
+    given = ~padding if padded else torch.ones(4, 5, dtype=torch.bool)
+    theirs = layer(tokens, src_key_padding_mask=padding)
+    torch.testing.assert_close(block(tokens, padding)[given], theirs[given], atol=1e-6, rtol=1e-5)
 
 
 def test_the_loss_is_the_mean_square_error_over_hidden_patches_alone():
@@ -333,4 +360,4 @@ def test_training_on_counting_images_predicts_better_than_the_mean_target_and_mo
     assert achieved < 0.5 * of_everything
     assert of_each_place > 0.01  # what the images of one place differ by
     moved = {name for name, value in ema.named_parameters() if not torch.equal(value, start[name])}
-    assert {"encoder.embed.weight", "encoder.blocks.0.linear1.weight", "heads.masked.token"} <= moved
+    assert {"encoder.embed.weight", "encoder.blocks.0.merge.weight", "heads.masked.token"} <= moved
