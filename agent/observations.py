@@ -25,6 +25,7 @@ SMALLEST_IMAGE = 16  # pixels; below that a uint8 array is more likely a grid of
 # Beyond these bounds, infinite ones included, a component is read as its symlog: one that is a thousand times larger than
 # the others would drown them in the first layer, and the largest floats would overflow there.
 WIDE = 1_000.0
+FAR = 1_000 * WIDE  # a component that is not read as its symlog overflows the encoder somewhere beyond
 TEXT_BYTES = 512  # of a text whose space does not bound its length
 _REASONS = {
     spaces.Text: "a text alone tells observations apart but is no state to predict; put it in a Dict beside what it is "
@@ -83,7 +84,8 @@ class ObservationAdapter:
         Rows that are packed already stay as they are.
 
         Raises:
-            ValueError: a part is missing, its shape does not fit the space, or a choice is none of a Discrete space's.
+            ValueError: a part is missing, its shape does not fit the space, a choice is none of a Discrete space's, or a
+                value is beyond FAR though its bounds are near.
             TypeError: values that the space's dtype cannot hold.
             FloatingPointError: a value is not finite, naming the part and the environment.
         """
@@ -147,7 +149,24 @@ class _Part:
             raise FloatingPointError(
                 f"{self.name}{f' of environment {bad}' if array.shape != self.shape else ''} is not finite"
             )
+        if self.spec.kind in ("vector", "image"):
+            self._require_near(array)
         return array
+
+    def _require_near(self, array: Array) -> None:
+        """Environments leave their bounds by rounding and more, but what is this far out drowns or overflows the rest."""
+        values = array.reshape(-1, self.size).astype(np.float64)
+        far = np.abs(values) > FAR
+        far[:, list(self.spec.wide)] = False
+        if not far.any():
+            return
+        row, component = np.argwhere(far)[0]
+        low, high = self.spec.bounds[component] if self.spec.bounds else (self.spec.low, self.spec.high)
+        way_out = f"; with bounds beyond {WIDE:,.0f}, or none, it would be read as its symlog"
+        raise ValueError(
+            f"{self.name} must stay near its bounds, [{low:g}, {high:g}] for component {component}, got "
+            f"{values[row, component]:g}{way_out if self.spec.kind == 'vector' else ''}"
+        )
 
     def _require_choices(self, array: Array) -> None:
         """Others would be read as choices of the next dimension, or stop every update that they are drawn for."""

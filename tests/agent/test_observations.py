@@ -216,6 +216,21 @@ def test_a_value_of_a_batch_that_is_not_finite_names_its_environment():
         ObservationAdapter(spaces.Box(-1, 1, (2,)), "auto").pack(np.array([[0, 0], [1, 1], [0, np.inf], [np.nan, 0]]))
 
 
+def test_a_value_far_out_of_its_bounds_is_refused_unless_it_is_read_as_its_symlog():
+    adapter = ObservationAdapter(spaces.Box(np.array([-1, -np.inf]), np.array([1, np.inf]), dtype=np.float64), "auto")
+    outside = np.array([[1.5, 1e30], [-1e5, 0.0]])
+    np.testing.assert_array_equal(adapter.pack(outside), outside)
+    with pytest.raises(ValueError, match=r"near its bounds, \[-1, 1\] for component 0, got -1e\+30; with bounds"):
+        adapter.pack(np.array([[0.0, 0.0], [-1e30, 0.0]]))
+
+
+def test_a_float_image_far_out_of_its_bounds_is_refused():
+    image = np.zeros((16, 16, 3), np.float32)
+    image[1, 2, 1] = 1e30
+    with pytest.raises(ValueError, match=r"near its bounds, \[0, 1\] for component 55, got 1e\+30$"):
+        ObservationAdapter(spaces.Box(0, 1, (16, 16, 3)), "auto").pack(image)
+
+
 def test_an_array_that_is_no_packed_row_is_refused():
     adapter = ObservationAdapter(nested(), "auto")
     with pytest.raises(ValueError, match=r"must be a Dict or packed rows uint8\[..., \d+\], got float64\[3\]"):
