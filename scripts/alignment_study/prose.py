@@ -9,7 +9,7 @@ from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.measure import EPISODES, IMAGES, LOOKS, WINDOWS
 from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, LOSABLE, PHASES, SEEDS, Base, Phase, cells
-from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results
+from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results, prediction
 from jepa_rl.scripts.reporting.paragraphs import completeness, filled
 
 WEIGHTINGS = {"uncertainty": "Uncertainty weighting", "pcgrad": "PCGrad"}
@@ -147,7 +147,10 @@ def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str
     return TEMPLATE.format(
         number=len(AUXILIARIES),
         state=_state(results),
-        foretells=_answer("Does early alignment foretell the benefit?", _foretells(evidence.prediction)),
+        foretells=_answer(
+            "Does early alignment foretell the benefit?",
+            _foretells(evidence.prediction, [prediction(results, base, "accuracy", watched=True) for base in BASES]),
+        ),
         harms=_answer("Do conflicting auxiliaries harm, and from which weight?", _harms(results, evidence)),
         weighs=_answer(
             "Does an automatic weighting beat the best fixed weight?", " ".join(map(_weighs, evidence.weighting))
@@ -187,7 +190,8 @@ def _base(slug: str) -> Base:
     return next(base for base in BASES if base.slug == slug)
 
 
-def _foretells(found: Sequence[Correlation]) -> str:
+def _foretells(found: Sequence[Correlation], before: Sequence[Correlation]) -> str:
+    """The answer for cosines in the runs that gain, and what those say that were known ``before`` the task was added."""
     verdicts = {
         1: "yes, the better aligned gain more",
         0: "it cannot be said, the interval holds 0",
@@ -200,7 +204,8 @@ def _foretells(found: Sequence[Correlation]) -> str:
         head = "Not on every base."
     else:
         head = "Not that these runs could tell."
-    return f"{head} {_capitalised('; '.join(parts))}."
+    known = "; ".join(f"{_base(each.base).name}: {each.text()}" for each in before)
+    return f"{head} {_capitalised('; '.join(parts))}. With the cosine before the auxiliary is added: {known}."
 
 
 def _harms(results: Results, evidence: Evidence) -> str:
