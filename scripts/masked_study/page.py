@@ -22,6 +22,7 @@ QUESTIONS = {
         ("masked-dynamics-reward", "reward"),
         ("masked-dynamics-reward", "masked-dynamics"),
     ),
+    "What does the learning rate do?": tuple((each.slug, "reward") for each in ROWS if each.slug.startswith("reward-rate")),
 }
 """Each with the pairs of rows that answer it: the first minus the second."""
 
@@ -35,8 +36,8 @@ the [raw results]({raw}), `--quick` trains every row for a fifth of the steps. A
 
 Masked latent prediction ([arXiv:2301.08243](https://arxiv.org/abs/2301.08243), [p-jepa.md]({method})) is a JEPA objective
 of single images: latents of hidden patches are predicted from the visible ones. It knows of no action and no reward. The
-same small vision transformer (8x8 patches, width 64, two blocks) is trained on the [counting environment]({counting}) by
-each of these:
+same small vision transformer (8x8 patches, width 64, two blocks; learning rate 0.0005, the last rows try others) is
+trained on the [counting environment]({counting}) by each of these:
 
 {rows}
 

@@ -1,4 +1,4 @@
-"""The rows of the study of masked latent prediction: one patch encoder, and which losses train it."""
+"""The rows of the study of masked latent prediction: one patch encoder, and which losses train it, at which rate."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ QUICK_STEPS = 2_496
 PATCHES = (
     *("--model.encoder.image-encoder", "patches"),
     *("--model.encoder.patches.width", "64", "--model.encoder.patches.depth", "2"),
+    *("--training.learning-rate", "0.0005"),
 )
 MASKED = ("--model.masked.weight", "1", "--model.masked.width", "32")
 DETACHED_DYNAMICS = ("--model.dynamics.no-trains-encoder",)
@@ -64,6 +65,24 @@ ROWS = (
         name="masked + dynamics + reward",
         about="both JEPA objectives with the reward as auxiliary",
         options=MASKED,
+    ),
+    Row(
+        slug="reward-rate0.002",
+        name="dynamics + reward, rate 0.002",
+        about="at the learning rate that the convolutions of the other studies have, instead of 0.0005",
+        options=("--training.learning-rate", "0.002"),
+    ),
+    Row(
+        slug="reward-rate0.001",
+        name="dynamics + reward, rate 0.001",
+        about="at twice the learning rate of the other rows",
+        options=("--training.learning-rate", "0.001"),
+    ),
+    Row(
+        slug="reward-rate0.00025",
+        name="dynamics + reward, rate 0.00025",
+        about="at half of it",
+        options=("--training.learning-rate", "0.00025"),
     ),
 )
 

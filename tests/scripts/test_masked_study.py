@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from jepa_rl.scripts.masked_study.page import compared, render
 from jepa_rl.scripts.masked_study.rows import ROWS, SEEDS, STEPS, cell, cells, complete, quick_cells, row
 from jepa_rl.scripts.masked_study.summary import FIGURES, Results
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "masked"
 TRAINERS = {
     "untrained": set(),
     "masked": {"masked"},
@@ -22,7 +24,11 @@ TRAINERS = {
     "masked-dynamics": {"masked", "dynamics"},
     "reward": {"dynamics", "reward"},
     "masked-dynamics-reward": {"masked", "dynamics", "reward"},
+    "reward-rate0.002": {"dynamics", "reward"},
+    "reward-rate0.001": {"dynamics", "reward"},
+    "reward-rate0.00025": {"dynamics", "reward"},
 }
+RATES = {"reward-rate0.002": 0.002, "reward-rate0.001": 0.001, "reward-rate0.00025": 0.00025}
 
 
 def config_of(entry) -> AgentConfig:
@@ -58,7 +64,7 @@ def made(slug, seed, **figures):
     }
 
 
-def test_rows_differ_only_in_the_losses_that_train_the_encoder():
+def test_rows_differ_only_in_the_losses_that_train_the_encoder_or_in_the_learning_rate():
     assert {each.slug for each in ROWS} == set(TRAINERS)
     joint = config_of(cell(row("reward"), 0))
     assert joint.model.encoder.image_encoder == "patches"
@@ -74,7 +80,8 @@ def test_rows_differ_only_in_the_losses_that_train_the_encoder():
         same = dataclasses.replace(
             model, masked=joint.model.masked, dynamics=joint.model.dynamics, reward=joint.model.reward
         )
-        assert dataclasses.replace(config, model=same) == joint
+        training = dataclasses.replace(joint.training, learning_rate=RATES.get(slug, 0.0005))
+        assert dataclasses.replace(config, model=same) == dataclasses.replace(joint, training=training)
 
 
 def test_the_grid_has_every_row_with_every_seed_and_quick_is_shorter():
@@ -137,6 +144,15 @@ def test_one_seed_tells_nothing_apart(folder):
     assert "no difference beyond the interval in count, centroid (+0.00)" in " ".join(answer.split())
     page = render(results, folder, folder / "masked.md").read_text()
     assert f"**The grid is not complete: {len(ROWS)} of {len(ROWS) * SEEDS} runs.**" in page
+
+
+def test_committed_results_are_those_of_the_grid():
+    """Otherwise jepa-rl paper masked would refuse to go on from them."""
+    grid = {(each["name"], each["seed"]): json.loads(json.dumps(each)) for each in cells(SEEDS)}
+    kept = [json.loads(path.read_text())["cell"] for path in sorted(RESULTS.glob("*-seed*.json"))]
+    assert {(each["name"], each["seed"]) for each in kept} == grid.keys()
+    for each in kept:
+        assert json.loads(json.dumps(complete(each))) == grid[each["name"], each["seed"]]
 
 
 def test_what_cannot_be_run_is_said(tmp_path, capsys):
