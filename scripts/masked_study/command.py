@@ -28,7 +28,8 @@ class MaskedArgs(GridArgs):
 
     Trains a small vision transformer on the counting environment with masked prediction, latent dynamics and the reward,
     alone and together, and measures the final weights on held-out images. A run that is finished is not run again, so that
-    the command can be stopped and started. One run takes one to four minutes beside another one, the grid 40 minutes.
+    the command can be stopped and started. Two side by side take one to four minutes each,
+    the grid 40 minutes.
 
     Examples:
       jepa-rl paper masked --quick

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jepa_rl.scripts.masked_study.measure import EPISODES, IMAGES
-from jepa_rl.scripts.masked_study.rows import QUICK_STEPS, ROWS, SEEDS, STEPS, cells, row
+from jepa_rl.scripts.masked_study.rows import OTHER_RATES, QUICK_STEPS, RATE, ROWS, SEEDS, STEPS, cells, row
 from jepa_rl.scripts.masked_study.summary import COLUMNS, FIGURES, Results
 from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, picture, tidy
 from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
@@ -22,7 +22,7 @@ QUESTIONS = {
         ("masked-dynamics-reward", "reward"),
         ("masked-dynamics-reward", "masked-dynamics"),
     ),
-    "What does the learning rate do?": tuple((each.slug, "reward") for each in ROWS if each.slug.startswith("reward-rate")),
+    "What does the learning rate do?": tuple((f"reward-rate{rate}", "reward") for rate in OTHER_RATES),
 }
 """Each with the pairs of rows that answer it: the first minus the second."""
 
@@ -36,8 +36,8 @@ the [raw results]({raw}), `--quick` trains every row for a fifth of the steps. A
 
 Masked latent prediction ([arXiv:2301.08243](https://arxiv.org/abs/2301.08243), [p-jepa.md]({method})) is a JEPA objective
 of single images: latents of hidden patches are predicted from the visible ones. It knows of no action and no reward. The
-same small vision transformer (8x8 patches, width 64, two blocks; learning rate 0.0005, the last rows try others) is
-trained on the [counting environment]({counting}) by each of these:
+same small vision transformer (8x8 patches, width 64, two blocks; learning rate {rate}, chosen on seed 0 among those of the
+last rows) is trained on the [counting environment]({counting}) by each of these:
 
 {rows}
 
@@ -71,6 +71,7 @@ def render(results: Results, folder: Path, page: Path) -> Path:
         state=_state(results),
         rows="\n".join(f"- **{each.name}**: {each.about}" for each in ROWS),
         updates=listed(sorted({f"{run['updates']:,}" for run in results.runs})),
+        rate=RATE,
         images=IMAGES,
         episodes=EPISODES,
         count=f"{some['probes']['count_linear']['chance']:.2f}",

@@ -13,11 +13,18 @@ SEEDS = 3
 STEPS = 12_576  # of the environment, and so about 2,200 updates
 QUICK_STEPS = 2_496
 
+RATE = "0.0005"
+OTHER_RATES = {
+    "0.002": "at the learning rate that the convolutions of the counting study have",
+    "0.001": f"at twice {RATE}",
+    "0.00025": f"at half of {RATE}",
+}
+
 # The counting study's setting with a patch encoder instead of convolutions, narrow for speed.
 PATCHES = (
     *("--model.encoder.image-encoder", "patches"),
     *("--model.encoder.patches.width", "64", "--model.encoder.patches.depth", "2"),
-    *("--training.learning-rate", "0.0005"),
+    *("--training.learning-rate", RATE),
 )
 MASKED = ("--model.masked.weight", "1", "--model.masked.width", "32")
 DETACHED_DYNAMICS = ("--model.dynamics.no-trains-encoder",)
@@ -66,23 +73,14 @@ ROWS = (
         about="both JEPA objectives with the reward as auxiliary",
         options=MASKED,
     ),
-    Row(
-        slug="reward-rate0.002",
-        name="dynamics + reward, rate 0.002",
-        about="at the learning rate that the convolutions of the other studies have, instead of 0.0005",
-        options=("--training.learning-rate", "0.002"),
-    ),
-    Row(
-        slug="reward-rate0.001",
-        name="dynamics + reward, rate 0.001",
-        about="at twice the learning rate of the other rows",
-        options=("--training.learning-rate", "0.001"),
-    ),
-    Row(
-        slug="reward-rate0.00025",
-        name="dynamics + reward, rate 0.00025",
-        about="at half of it",
-        options=("--training.learning-rate", "0.00025"),
+    *(
+        Row(
+            slug=f"reward-rate{rate}",
+            name=f"dynamics + reward, rate {rate}",
+            about=about,
+            options=("--training.learning-rate", rate),
+        )
+        for rate, about in OTHER_RATES.items()
     ),
 )
 

@@ -10,7 +10,7 @@ import pytest
 from jepa_rl.agent import AgentConfig
 from jepa_rl.agent.config import from_dict
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.masked_study import measure
+from jepa_rl.scripts.masked_study import command, measure
 from jepa_rl.scripts.masked_study.page import compared, render
 from jepa_rl.scripts.masked_study.rows import ROWS, SEEDS, STEPS, cell, cells, complete, quick_cells, row
 from jepa_rl.scripts.masked_study.summary import FIGURES, Results
@@ -149,10 +149,12 @@ def test_one_seed_tells_nothing_apart(folder):
 def test_committed_results_are_those_of_the_grid():
     """Otherwise jepa-rl paper masked would refuse to go on from them."""
     grid = {(each["name"], each["seed"]): json.loads(json.dumps(each)) for each in cells(SEEDS)}
-    kept = [json.loads(path.read_text())["cell"] for path in sorted(RESULTS.glob("*-seed*.json"))]
-    assert {(each["name"], each["seed"]) for each in kept} == grid.keys()
-    for each in kept:
-        assert json.loads(json.dumps(complete(each))) == grid[each["name"], each["seed"]]
+    kept = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
+    assert len(kept) == len(grid)
+    for found in kept:
+        assert found["version"] == command.VERSION
+        today = json.loads(json.dumps(complete(found["cell"])))
+        assert today == grid[today["name"], today["seed"]]
 
 
 def test_what_cannot_be_run_is_said(tmp_path, capsys):
