@@ -25,7 +25,8 @@ SMALLEST_IMAGE = 16  # pixels; below that a uint8 array is more likely a grid of
 # Beyond these bounds, infinite ones included, a component is read as its symlog: one that is a thousand times larger than
 # the others would drown them in the first layer, and the largest floats would overflow there.
 WIDE = 1_000.0
-FAR = 1_000 * WIDE  # a component that is not read as its symlog overflows the encoder somewhere beyond
+# A component that is not read as its symlog drowns the others from here on, and overflows the encoder further out.
+FAR = 1_000 * WIDE
 TEXT_BYTES = 512  # of a text whose space does not bound its length
 _REASONS = {
     spaces.Text: "a text alone tells observations apart but is no state to predict; put it in a Dict beside what it is "
@@ -149,12 +150,12 @@ class _Part:
             raise FloatingPointError(
                 f"{self.name}{f' of environment {bad}' if array.shape != self.shape else ''} is not finite"
             )
-        if self.spec.kind in ("vector", "image"):
+        if self.spec.kind in ("vector", "image") and dtype.itemsize > 2:  # no number of one or two bytes is FAR
             self._require_near(array)
         return array
 
     def _require_near(self, array: Array) -> None:
-        """Environments leave their bounds by rounding and more, but what is this far out drowns or overflows the rest."""
+        """Environments leave their bounds by rounding and more; only what is beyond FAR is refused."""
         values = array.reshape(-1, self.size).astype(np.float64)
         far = np.abs(values) > FAR
         far[:, list(self.spec.wide)] = False
