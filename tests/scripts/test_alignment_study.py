@@ -32,7 +32,7 @@ from jepa_rl.scripts.alignment_study.rows import (
     complete,
     quick_cells,
 )
-from jepa_rl.scripts.alignment_study.summary import Results, comparison, effects, first_harm, rank_correlation
+from jepa_rl.scripts.alignment_study.summary import Results, comparison, effects, first_harm, prediction, rank_correlation
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.reporting import drawing
 from jepa_rl.world_model.targets import environment_target
@@ -295,6 +295,10 @@ def test_the_page_and_the_evidence_are_made_from_results_alone(tmp_path, watched
     assert evidence == Evidence.of(results)
     for each in evidence.prediction:
         assert each.text() in text
+    answer = " ".join(text.split()).partition("With the cosine before the auxiliary is added: ")[2]
+    for base in BASES:
+        before = prediction(results, base, "accuracy", watched=True)
+        assert f"{base.name}: {before.text()}" in answer.partition("**Do conflicting")[0]
 
 
 def test_the_quick_run_prints_a_table(tmp_path, monkeypatch, capsys):
