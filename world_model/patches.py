@@ -35,8 +35,8 @@ def grid_positions(grid: tuple[int, int], width: int) -> Tensor:
 class TransformerBlock(nn.Module):
     """Pre-norm attention over tokens, then a perceptron four times as wide; no dropout.
 
-    Attention is two matrix products and a softmax here: for the few, narrow tokens of a small image that is several times
-    as fast on a processor as torch's fused kernel, whose backward pass in bfloat16 takes half of an update.
+    Attention is two matrix products and a softmax here, for speed: the tokens of a small image are few and narrow, and the
+    backward pass of torch's fused kernel is slow for them on a CPU, in bfloat16 above all.
     """
 
     def __init__(self, *, width: int, heads: int) -> None:
