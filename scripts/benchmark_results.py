@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,26 @@ class Budget:
                 f"{self.env_id}: the budget must be a positive multiple of the evaluation interval, "
                 f"got {self.env_steps} and {self.eval_every}"
             )
+
+
+@dataclass(frozen=True)
+class ComparedTask(Budget):
+    """A task that our agent shares with baselines; a step of ours takes as long as many of theirs, so they may get more."""
+
+    ours: tuple[int, int] | None = field(default=None, kw_only=True)
+    """Environment steps and evaluation interval of our agent, where they are not those of the baselines."""
+
+    def budget(self, algorithm: str) -> Budget:
+        """What an algorithm gets; ValueError where ours is no multiple of its interval."""
+        if algorithm == "jepa" and self.ours is not None:
+            return Budget(self.env_id, *self.ours)
+        return self
+
+    def interval(self, our_name: str) -> str:
+        """The evaluation interval, as in "Pendulum every 500"."""
+        if self.ours is None or self.ours[1] == self.eval_every:
+            return f"every {self.eval_every:,}"
+        return f"every {self.eval_every:,} ({our_name}: {self.ours[1]:,})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +115,22 @@ def finished(folder: Path, run_class: type[RunT], columns: Sequence[str]) -> tup
         raise FileNotFoundError(f"{folder} has no results; run the benchmark without --render first")
     runs = [run_class(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), columns)) for path in done]
     return tuple(runs), len({path.stem for path in folder.glob("*-seed*.csv")} - {path.stem for path in done})
+
+
+def budgets_of(runs: Sequence[CurveRun], env_id: str) -> tuple[Budget, tuple[int, int] | None]:
+    """What the baselines got on a task, and ours as in ``ComparedTask``; both are ours where there are no baselines."""
+    found = {
+        run.cell["algo"]: (run.cell["env_steps"], run.cell["eval_every"]) for run in runs if run.cell["env_id"] == env_id
+    }
+    theirs = [budget for name, budget in found.items() if name != "jepa"]
+    return Budget(env_id, *(theirs[0] if theirs else found["jepa"])), found.get("jepa")
+
+
+def budgets_text(env_steps: Mapping[str, int]) -> str:
+    """Budgets by name as in "within 20,000 (JEPA), 50,000 (PPO) steps"; one number where all are the same."""
+    if len(set(env_steps.values())) == 1:
+        return f"{next(iter(env_steps.values())):,}"
+    return ", ".join(f"{steps:,} ({name})" for name, steps in env_steps.items())
 
 
 def state_of(grid: AbstractSet[Entry], runs: Sequence[CurveRun], unfinished: int) -> str:

@@ -31,7 +31,7 @@ def _panel(axes: Axes, results: Results, task: Task) -> None:
         if runs := results.of(task, algorithm):
             _line(axes, runs, COLOUR_OF[algorithm], NAMES[algorithm])
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
-    axes.set_xlim(0, task.env_steps)
+    axes.set_xlim(0, max(task.budget(name).env_steps for name in results.algorithms))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.locator_params(axis="x", nbins=4)
     tidy(axes)

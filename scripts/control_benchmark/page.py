@@ -33,9 +33,9 @@ def solved_table(results: Results) -> str:
     for task, name in results.pairs:
         if task.threshold is None:
             continue
-        runs = results.of(task, name)
-        steps = held_text([run.when_solved("env_steps") for run in runs], task.env_steps)
-        seconds = held_text([run.when_solved("wall_seconds") for run in runs], task.env_steps)
+        runs, budget = results.of(task, name), task.budget(name).env_steps
+        steps = held_text([run.when_solved("env_steps") for run in runs], budget)
+        seconds = held_text([run.when_solved("wall_seconds") for run in runs], budget)
         never = all(run.when_solved("env_steps") is None for run in runs)
         body.append([task.name, f"{task.threshold:g}", NAMES[name], str(len(runs)), steps, "" if never else seconds])
     return markdown(["task", "threshold", "algorithm", "seeds", "environment steps", "seconds"], body)
@@ -49,7 +49,7 @@ def end_table(results: Results) -> str:
         finals = ", ".join(f"{run.final:.0f}" for run in runs)
         mean = f"{np.mean([run.final for run in runs]):.1f}"
         best = f"{np.mean([run.curve['return_mean'].max() for run in runs]):.1f}"
-        body.append([task.name, f"{task.env_steps:,}", NAMES[name], mean, finals, best])
+        body.append([task.name, f"{task.budget(name).env_steps:,}", NAMES[name], mean, finals, best])
     return markdown(["task", "environment steps", "algorithm", "return at the end", "by seed", "best evaluation"], body)
 
 
@@ -72,7 +72,7 @@ def terminal_table(results: Results) -> str:
     for task, name in results.pairs:
         runs = results.of(task, name)
         mean, decision = np.mean([run.final for run in runs]), np.mean([run.decision_ms for run in runs])
-        held = held_text([run.when_solved("env_steps") for run in runs], task.env_steps)
+        held = held_text([run.when_solved("env_steps") for run in runs], task.budget(name).env_steps)
         solved = "none" if task.threshold is None else held
         lines.append(f"{task.name:<24} {NAMES[name]:<9} {len(runs):>5} {mean:>9.1f} {decision:>6.1f}  {solved}")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished
+from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, budgets_of, finished
 from jepa_rl.scripts.control_benchmark.measure import ReturnCurve
 from jepa_rl.scripts.control_benchmark.tasks import ALGORITHMS, TASKS, Task
 
@@ -46,10 +46,14 @@ class Results:
     @property
     def tasks(self) -> list[Task]:
         """Those with results, in the order of the table, then others by name."""
-        keys = ("env_id", "env_steps", "eval_every", "threshold", "continuous")
-        found = {run.cell["env_id"]: Task(*(run.cell[key] for key in keys)) for run in self.runs}
+        found = {run.cell["env_id"]: self._task(run) for run in self.runs}
         order = [task.env_id for task in TASKS if task.env_id in found]
         return [found[env_id] for env_id in (*order, *sorted(found.keys() - set(order)))]
+
+    def _task(self, run: Run) -> Task:
+        env_id, threshold, continuous = (run.cell[key] for key in ("env_id", "threshold", "continuous"))
+        theirs, ours = budgets_of(self.runs, env_id)
+        return Task(env_id, theirs.env_steps, theirs.eval_every, threshold, continuous, ours=ours)
 
     @property
     def algorithms(self) -> list[str]:

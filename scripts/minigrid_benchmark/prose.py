@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_rl.scripts.benchmark_results import HOLD, holders, state_of
+from jepa_rl.scripts.benchmark_results import HOLD, budgets_text, holders, state_of
 from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
@@ -97,7 +97,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         findings=_findings(results),
         bands=_bands(results),
         hold=HOLD,
-        intervals=", ".join(map(_intervals, results.tasks)),
+        intervals=", ".join(f"{task.name} {task.interval(NAMES['jepa'])}" for task in results.tasks),
         resamples=RESAMPLES,
         min_seeds=MIN_SEEDS,
         episodes=" or ".join(map(str, episodes)),
@@ -124,11 +124,6 @@ def _state(results: Results) -> str:
     return state
 
 
-def _intervals(task: Task) -> str:
-    ours = "" if task.ours in (None, (task.env_steps, task.eval_every)) else f" ({NAMES['jepa']}: {task.ours[1]:,})"
-    return f"{task.name} every {task.eval_every:,}{ours}"
-
-
 def _findings(results: Results) -> str:
     """One line per task: who holds the highest level, and from when."""
     return "\n".join(f"- **{task.name}**: {_finding(results, task)}" for task in results.tasks)
@@ -140,11 +135,7 @@ def _finding(results: Results, task: Task) -> str:
     if not any(step is not None for steps in found.values() for step in steps):
         final = {name: float(np.mean([run.final for run in these])) for name, these in runs.items()}
         best = max(final, key=final.__getitem__)
-        budgets = {NAMES[name]: task.budget(name).env_steps for name in runs}
-        steps = sorted(set(budgets.values()))
-        within = (
-            f"{steps[0]:,}" if len(steps) == 1 else ", ".join(f"{budget:,} ({name})" for name, budget in budgets.items())
-        )
+        within = budgets_text({NAMES[name]: task.budget(name).env_steps for name in runs})
         end = f"best at the end: {NAMES[best]} with {final[best]:.2f}"
         return f"nobody holds {LEVEL:g} within {within} steps; {end}."
     return f"{LEVEL:g} held by {holders({NAMES[name]: steps for name, steps in found.items()})}."

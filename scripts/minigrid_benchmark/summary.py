@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, finished
+from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, budgets_of, finished
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task
 
@@ -62,14 +62,8 @@ class Results:
         return [self._task(env_id) for env_id in (*order, *sorted(found - set(order)))]
 
     def _task(self, env_id: str) -> Task:
-        budgets = {
-            run.cell["algo"]: (run.cell["env_steps"], run.cell["eval_every"])
-            for run in self.runs
-            if run.cell["env_id"] == env_id
-        }
-        theirs = [budget for name, budget in budgets.items() if name != "jepa"]
-        steps, every = theirs[0] if theirs else budgets["jepa"]
-        return Task(env_id, steps, every, ours=budgets.get("jepa"))
+        theirs, ours = budgets_of(self.runs, env_id)
+        return Task(env_id, theirs.env_steps, theirs.eval_every, ours=ours)
 
     @property
     def algorithms(self) -> list[str]:

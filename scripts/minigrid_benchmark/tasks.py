@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from jepa_rl.agent import AgentConfig
 from jepa_rl.agent.config import completed
 from jepa_rl.envs.make import make_env
-from jepa_rl.scripts.benchmark_results import Budget
+from jepa_rl.scripts.benchmark_results import ComparedTask
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES
 
@@ -29,22 +29,13 @@ def short_name(env_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class Task(Budget):
-    """An environment with its budget; default actions, step limit and rewards."""
-
-    ours: tuple[int, int] | None = None
-    """Environment steps and evaluation interval of our agent, where they are not those of the baselines."""
+class Task(ComparedTask):
+    """An environment with its budgets; default actions, step limit and rewards."""
 
     @property
     def name(self) -> str:
         """As in tables."""
         return short_name(self.env_id)
-
-    def budget(self, algorithm: str) -> Budget:
-        """What an algorithm gets; ValueError where ours is no multiple of its interval."""
-        if algorithm == "jepa" and self.ours is not None:
-            return Budget(self.env_id, *self.ours)
-        return self
 
 
 # Until a task is solved, the sampled half of an evaluation acts for 50 step limits (100 to 640 steps): as long as thousands

@@ -217,9 +217,10 @@ def write_run(folder, chosen, algorithm, seed, returns):
     """A finished cell with a curve of returns."""
     name = f"{chosen.name}-{algorithm}"
     settings = {"preset": "control"} if algorithm == "jepa" else {}
+    budget = chosen.budget(algorithm)
     cell = {
-        **{"name": name, "seed": seed, "env_id": chosen.env_id, "algo": algorithm, "env_steps": chosen.env_steps},
-        **{"eval_every": chosen.eval_every, "threshold": chosen.threshold, "continuous": chosen.continuous},
+        **{"name": name, "seed": seed, "env_id": chosen.env_id, "algo": algorithm, "env_steps": budget.env_steps},
+        **{"eval_every": budget.eval_every, "threshold": chosen.threshold, "continuous": chosen.continuous},
         **{"episodes": 10, "settings": settings},
     }
     decision = {"jepa": 8.0}.get(algorithm, 0.5)
@@ -228,7 +229,7 @@ def write_run(folder, chosen, algorithm, seed, returns):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         for point, value in enumerate(returns, 1):
-            figures = {"env_steps": point * chosen.eval_every, "wall_seconds": 2 * point, "evaluation_seconds": point}
+            figures = {"env_steps": point * budget.eval_every, "wall_seconds": 2 * point, "evaluation_seconds": point}
             figures |= {"return_mean": value, "return_std": 1.0, "length_mean": 200, "updates": 7, "peak_memory_mb": 300}
             writer.writerow({"task": chosen.env_id, "algo": algorithm, "seed": seed, **figures})
 
@@ -251,12 +252,29 @@ def test_the_page_says_what_the_curves_say(tmp_path):
     assert (tmp_path / "figures" / "control" / "returns.png").stat().st_size > 10_000
 
 
+def test_our_budget_may_be_smaller_and_the_page_says_whose_is_whose(tmp_path):
+    chosen = Task("CartPole-v1", 4_000, 1_000, 475.0, False, ours=(1_500, 500))
+    grid = cells([chosen], ["jepa", "dqn"], 1, preset="control", agent=preset("control").agent, episodes=10)
+    assert {(cell["algo"], cell["env_steps"], cell["eval_every"]) for cell in grid} == {
+        ("jepa", 1_500, 500),
+        ("dqn", 4_000, 1_000),
+    }
+    write_run(tmp_path, chosen, "jepa", 0, [100, 200, 300])
+    write_run(tmp_path, chosen, "dqn", 0, [10, 20, 30, 400])
+    assert Results.load(tmp_path).tasks == [chosen]
+    page = render(tmp_path, tmp_path / "page.md").read_text()
+    assert "nobody holds 475 within 1,500 (JEPA), 4,000 (DQN) steps; return at the end: JEPA 200, DQN 150." in page
+    assert "CartPole every 1,000 (JEPA: 500)" in page
+    assert "| CartPole | 475 | JEPA | 1 | never (1,500) |" in page
+    assert "| CartPole | 4,000 | DQN |" in page
+
+
 def test_a_page_of_baselines_alone_claims_nothing_of_ours(tmp_path):
-    write_run(tmp_path, TASKS[0], "sac", 0, [-1000.0] * 30)
+    write_run(tmp_path, TASKS[0], "sac", 0, [-1000.0] * 40)
     (tmp_path / "Pendulum-ppo-seed0.csv").write_text("")
     page = render(tmp_path, tmp_path / "page.md").read_text()
     assert "**There are no results of our agent yet**" in page
-    assert "nobody holds -200 within 15,000 steps; return at the end: SAC -1000." in page
+    assert "nobody holds -200 within 20,000 steps; return at the end: SAC -1000." in page
     assert "Curves of 1 unfinished runs" in page
     assert "decision takes" not in page
     assert Results.load(tmp_path).unfinished == 1
