@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
-from tqdm.auto import tqdm
 
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.logs import ProgressCSV
-
-
-def _interval() -> float:
-    """Seconds between two drawings: rarely where the output is a file."""
-    return 0.2 if sys.stderr.isatty() else 10.0
+from jepa_rl.scripts.progress_bar import progress_bar
 
 
 class TrainingProgress(BaseCallback):
@@ -25,9 +19,7 @@ class TrainingProgress(BaseCallback):
         self.total_timesteps = total_timesteps
 
     def _on_training_start(self) -> None:
-        self.bar = tqdm(
-            total=self.total_timesteps, initial=self.num_timesteps, unit="step", dynamic_ncols=True, mininterval=_interval()
-        )
+        self.bar = progress_bar(self.total_timesteps, "step", initial=self.num_timesteps)
         self.num_timesteps_shown = self.num_timesteps
 
     def _on_step(self) -> bool:

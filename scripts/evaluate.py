@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.planners import PlannerConfig
+from jepa_rl.scripts.progress_bar import progress_bar
 from jepa_rl.scripts.run_folder import RunFolder
 from jepa_rl.world_model import diagnostics
 
@@ -43,12 +44,18 @@ class Evaluation:
 
 
 def evaluate_agent(
-    agent: JEPAAgent, factory: Callable[[], gym.Env[Any, Any]], *, episodes: int, seed: int, deterministic: bool = True
+    agent: JEPAAgent,
+    factory: Callable[[], gym.Env[Any, Any]],
+    *,
+    episodes: int,
+    seed: int,
+    deterministic: bool = True,
+    progress: bool = False,
 ) -> Evaluation:
-    """Run ``episodes`` episodes of held-out base seeds; ``seed`` chooses which."""
+    """Run ``episodes`` episodes of held-out base seeds; ``seed`` chooses which, ``progress`` shows a bar."""
     venv = heldout_envs(factory, episodes, seed)
     try:
-        successes, returns, lengths = play(agent, venv, episodes, deterministic=deterministic)
+        successes, returns, lengths = play(agent, venv, episodes, deterministic=deterministic, progress=progress)
         planner_ms = _decision_milliseconds(agent, agent.observation_adapter.pack(venv.reset()))
     finally:
         venv.close()
@@ -76,23 +83,26 @@ def heldout_envs(factory: Callable[[], gym.Env[Any, Any]], episodes: int, seed: 
 
 
 def play(
-    policy: PolicyPredictor, venv: VecEnv, episodes: int, *, deterministic: bool
+    policy: PolicyPredictor, venv: VecEnv, episodes: int, *, deterministic: bool, progress: bool = False
 ) -> tuple[list[bool], list[float], list[int]]:
     """Success (nothing where the environment does not say what it is), return and length of each episode."""
     successes: list[bool] = []
+    with progress_bar(episodes, "episode", description="evaluation", shown=progress) as bar:
 
-    def note(local: dict[str, Any], _: dict[str, Any]) -> None:
-        if local["done"] and "is_success" in local["info"]:
-            successes.append(bool(local["info"]["is_success"]))
+        def note(local: dict[str, Any], _: dict[str, Any]) -> None:
+            if local["done"]:
+                bar.update()
+                if "is_success" in local["info"]:
+                    successes.append(bool(local["info"]["is_success"]))
 
-    returns, lengths = evaluate_policy(
-        policy,
-        venv,
-        n_eval_episodes=episodes,
-        deterministic=deterministic,
-        callback=note,
-        return_episode_rewards=True,
-    )
+        returns, lengths = evaluate_policy(
+            policy,
+            venv,
+            n_eval_episodes=episodes,
+            deterministic=deterministic,
+            callback=note,
+            return_episode_rewards=True,
+        )
     assert isinstance(returns, list)
     assert isinstance(lengths, list)
     return successes, returns, lengths
@@ -179,7 +189,12 @@ def main(arguments: Sequence[str]) -> None:
     agent = run.load_agent(device=args.device)
     agent.set_planner(args.planner)
     found = evaluate_agent(
-        agent, run.config().factory(), episodes=args.episodes, seed=args.seed, deterministic=not args.sampled
+        agent,
+        run.config().factory(),
+        episodes=args.episodes,
+        seed=args.seed,
+        deterministic=not args.sampled,
+        progress=not args.json,
     )
     if args.json:
         print(json.dumps({"run": str(args.run), "planner": args.planner.kind, **dataclasses.asdict(found)}))

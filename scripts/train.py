@@ -166,7 +166,7 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
 def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
     """Evaluate the final weights on held-out seeds and write result.json."""
     factory, began = run.config().factory(), time.perf_counter()
-    found = evaluate_agent(agent, factory, episodes=args.episodes, seed=0)
+    found = evaluate_agent(agent, factory, episodes=args.episodes, seed=0, progress=not args.quiet)
     held = heldout_latents(agent, factory, HELDOUT_IMAGES, seed=0)
     if held is not None:
         representation = representation_figures(held)

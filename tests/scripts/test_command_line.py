@@ -59,6 +59,13 @@ def test_evaluation_repeats_itself_and_depends_on_its_seed(counting_run, capsys)
     assert len({measure(seed) for seed in range(4)}) > 1
 
 
+def test_evaluating_shows_how_far_it_is_except_beside_json(counting_run, capsys):
+    assert run(["evaluate", str(counting_run), "--episodes", "3"]) == 0
+    assert "evaluation: 100%" in capsys.readouterr().err
+    assert run(["evaluate", str(counting_run), "--episodes", "3", "--json"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(counting_run, folder)
