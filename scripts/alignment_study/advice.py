@@ -106,7 +106,7 @@ def _of_the_measurement(tasks: Sequence[Reading], *, frozen: bool) -> tuple[str,
 def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, progress: float) -> tuple[str, ...]:
     study = f"in the study ({base.name}, rank correlation {found.text()})"
     if found.sign == 0:
-        return (f"Leave weights alone as far as cosines go: {study} they did not foretell which auxiliary gains.",)
+        return (f"Leave weights alone as far as cosines go: {study} they did not foretell which auxiliary gains accuracy.",)
     if progress > PHASES["early"][1]:
         return (
             f"The cosines are those after {100 * progress:.0f} % of training. The study speaks of the first "

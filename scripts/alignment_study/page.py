@@ -11,7 +11,7 @@ from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.prose import compose
 from jepa_rl.scripts.alignment_study.rows import AUTOMATIC, BASES, LOSABLE, PAIRS, PLAIN_ALONE, WEIGHTED, Base, Phase
 from jepa_rl.scripts.alignment_study.summary import (
-    Figure,
+    FIGURES,
     Result,
     Results,
     automatic,
@@ -23,7 +23,6 @@ from jepa_rl.scripts.alignment_study.summary import (
 from jepa_rl.scripts.reporting.drawing import picture
 from jepa_rl.scripts.reporting.tables import Estimate, estimate, markdown
 
-FIGURES: dict[Figure, str] = {"accuracy": "accuracy", "count_probe": "linear probe", "success": "success"}
 PREDICTORS: tuple[tuple[str, Phase, bool], ...] = (
     ("early", "early", False),
     ("early, before it is added", "early", True),

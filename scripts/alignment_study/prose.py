@@ -9,7 +9,15 @@ from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.measure import EPISODES, IMAGES, LOOKS, WINDOWS
 from jepa_rl.scripts.alignment_study.rows import BASES, BESIDE, LOSABLE, PHASES, SEEDS, Base, Phase, cells
-from jepa_rl.scripts.alignment_study.summary import LEAST_DROP, Comparison, Correlation, Results, prediction
+from jepa_rl.scripts.alignment_study.summary import (
+    FIGURES,
+    LEAST_DROP,
+    Comparison,
+    Correlation,
+    Figure,
+    Results,
+    prediction,
+)
 from jepa_rl.scripts.reporting.paragraphs import completeness, filled
 
 WEIGHTINGS = {"uncertainty": "Uncertainty weighting", "pcgrad": "PCGrad"}
@@ -104,7 +112,7 @@ Under each weight: accuracy, and the auxiliary's share of the gradient.
 ### Harm
 
 An auxiliary harms at a weight where each of its runs is below each run of the base and the mean is lower by at least
-{least_drop:g}. If it did nothing, {seeds} runs would all be below {base_seeds} in one of {chance} cases: a single
+{least_drop:g}. If it did nothing, {least_seeds} runs would all be below {base_seeds} in one of {chance} cases: a single
 weight may be luck, several in a row are not. Alone with the plain L_dyn there is nothing to lose, and nothing is
 counted.
 
@@ -149,7 +157,7 @@ def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str
         state=_state(results),
         foretells=_answer(
             "Does early alignment foretell the benefit?",
-            _foretells(evidence.prediction, [prediction(results, base, "accuracy", watched=True) for base in BASES]),
+            _foretells(results, evidence.prediction),
         ),
         harms=_answer("Do conflicting auxiliaries harm, and from which weight?", _harms(results, evidence)),
         weighs=_answer(
@@ -162,6 +170,7 @@ def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str
         images=IMAGES,
         episodes=EPISODES,
         seeds=_span(seeds),
+        least_seeds=seeds[0],
         base_seeds=_span(base_seeds),
         chance=math.comb(seeds[0] + base_seeds[0], seeds[0]),
         least_drop=LEAST_DROP,
@@ -190,8 +199,8 @@ def _base(slug: str) -> Base:
     return next(base for base in BASES if base.slug == slug)
 
 
-def _foretells(found: Sequence[Correlation], before: Sequence[Correlation]) -> str:
-    """The answer for cosines in the runs that gain, and what those say that were known ``before`` the task was added."""
+def _foretells(results: Results, found: Sequence[Correlation]) -> str:
+    """The answer for accuracy; what the other figures say; and what cosines say that are known before a task is added."""
     verdicts = {
         1: "yes, the better aligned gain more",
         0: "it cannot be said, the interval holds 0",
@@ -199,19 +208,27 @@ def _foretells(found: Sequence[Correlation], before: Sequence[Correlation]) -> s
     }
     parts = [f"{_base(each.base).name}: {verdicts[each.sign]}, rank correlation {each.text()}" for each in found]
     if all(each.sign == 1 for each in found):
-        head = "Yes, on all three bases."
+        head = "For accuracy yes, on all three bases."
     elif any(each.sign for each in found):
-        head = "Not on every base."
+        head = "For accuracy not on every base."
     else:
-        head = "Not that these runs could tell."
-    known = "; ".join(f"{_base(each.base).name}: {each.text()}" for each in before)
-    return f"{head} {_capitalised('; '.join(parts))}. With the cosine before the auxiliary is added: {known}."
+        head = "For accuracy these runs cannot tell."
+    others = " ".join(f"For the {name}: {_by_base(results, key)}." for key, name in FIGURES.items() if key != "accuracy")
+    known = _by_base(results, "accuracy", watched=True)
+    return f"{head} {_capitalised('; '.join(parts))}. {others} For accuracy, with the cosine before it is added: {known}."
+
+
+def _by_base(results: Results, figure: Figure, *, watched: bool = False) -> str:
+    return "; ".join(f"{base.name}: {prediction(results, base, figure, watched=watched).text()}" for base in BASES)
 
 
 def _harms(results: Results, evidence: Evidence) -> str:
     sentences = []
-    for base in LOSABLE:
+    for base in BASES:
         opposed = [each.slug for each in base.added if _opposes(results, base, each.slug)]
+        if base not in LOSABLE:
+            sentences += [_gain_of_opposed(results, base, slug) for slug in opposed]
+            continue
         first = {each.auxiliary: each for each in evidence.harm if each.base == base.slug}
         told = [
             f"{auxiliary(slug).name} from c_p {each.weight:g} ({100 * each.share:.0f} % of the gradient)"
@@ -231,6 +248,13 @@ def _harms(results: Results, evidence: Evidence) -> str:
         else:
             sentences.append("None has an early gradient that clearly opposes that of L_dyn.")
     return " ".join(sentences)
+
+
+def _gain_of_opposed(results: Results, base: Base, slug: str) -> str:
+    """Of an auxiliary that opposes a base which has nothing to lose: whether it gains there."""
+    cosine, gain = results.cosine(base, slug, "early"), results.gain(base, slug, "accuracy")
+    name = auxiliary(slug).name
+    return f"{_capitalised(base.name)}: {name} opposes L_dyn (early cosine {cosine.text(2)}), and the gain is {gain:+.3f}."
 
 
 def _opposes(results: Results, base: Base, slug: str) -> bool:

@@ -20,6 +20,7 @@ from jepa_rl.world_model.config import Weighting
 
 Result = dict[str, Any]
 Figure = Literal["accuracy", "count_probe", "success"]
+FIGURES: dict[Figure, str] = {"accuracy": "accuracy", "count_probe": "linear probe", "success": "success"}
 
 RESAMPLES = 10_000
 FEWEST_POINTS = 4  # below it a rank correlation says nothing

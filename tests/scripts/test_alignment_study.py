@@ -295,10 +295,15 @@ def test_the_page_and_the_evidence_are_made_from_results_alone(tmp_path, watched
     assert evidence == Evidence.of(results)
     for each in evidence.prediction:
         assert each.text() in text
-    answer = " ".join(text.split()).partition("With the cosine before the auxiliary is added: ")[2]
+    answer = " ".join(text.split()).partition("**Do conflicting")[0]
     for base in BASES:
-        before = prediction(results, base, "accuracy", watched=True)
-        assert f"{base.name}: {before.text()}" in answer.partition("**Do conflicting")[0]
+        asked = {
+            "For the linear probe: ": prediction(results, base, "count_probe"),
+            "For the success: ": prediction(results, base, "success"),
+            "with the cosine before it is added: ": prediction(results, base, "accuracy", watched=True),
+        }
+        for question, found in asked.items():
+            assert f"{base.name}: {found.text()}" in answer.partition(question)[2]
 
 
 def test_the_quick_run_prints_a_table(tmp_path, monkeypatch, capsys):
