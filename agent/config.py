@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import ModelConfig
@@ -16,6 +16,7 @@ from jepa_rl.world_model.validation import require, require_share
 ExplorationKind = Literal["planner", "random", "novelty"]
 Schedule = Literal["constant", "cosine"]
 Rewards = Literal["plain", "sign"]
+ActingWeights = Literal["online", "ema"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,9 @@ class AgentConfig:
     """Per environment step, for planning and for the value targets."""
     n_envs: int = 1
     """Environments collected from in parallel, where the agent makes them itself (from an id or a factory)."""
+    acting_weights: ActingWeights = "online"
+    """Weights that plans are made with. ema: those of the slow copy, a mean over the last 1 / model.ema_rate updates or so;
+    where the values of actions are close, a policy read off the online weights changes from one update to the next."""
     model: ModelConfig = field(default_factory=ModelConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -134,6 +138,13 @@ class AgentConfig:
     def __post_init__(self) -> None:
         require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
         require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
+        kinds = get_args(ActingWeights)
+        require(self.acting_weights in kinds, "acting_weights", f"one of {', '.join(kinds)}", self.acting_weights)
+        if self.acting_weights == "ema" and not self.model.needs_ema:
+            raise ValueError(
+                "acting_weights ema needs a slow copy of the model: a value head (model.value.weight above 0), "
+                "model.dynamics.target ema, or masked prediction"
+            )
 
 
 Config = TypeVar("Config")

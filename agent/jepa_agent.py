@@ -97,8 +97,16 @@ class JEPAAgent(Algorithm):
 
     @property
     def model(self) -> WorldModel:
-        """The world model."""
+        """The world model, as trained."""
         return self.learner.model
+
+    @property
+    def acting_model(self) -> WorldModel:
+        """The world model that plans are made with: that of ``config.acting_weights``."""
+        if self.config.acting_weights == "online":
+            return self.learner.model
+        assert self.learner.ema is not None
+        return self.learner.ema
 
     def _make_collector(self, env: VecEnv) -> None:
         self.collector = make_collector(
@@ -219,9 +227,10 @@ class JEPAAgent(Algorithm):
         deterministic: bool = True,
     ) -> Plan:
         """Search from each of a batch of N observations; see ``planners.types.Planner.plan`` for the other arguments."""
+        model = self.acting_model
         return self.planner.plan(
-            self.model,
-            self.model.encode(torch.as_tensor(self.observation_adapter.pack(observation), device=self.device)),
+            model,
+            model.encode(torch.as_tensor(self.observation_adapter.pack(observation), device=self.device)),
             generator=generator,
             warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
             warm=None if warm is None else torch.as_tensor(warm, device=self.device),

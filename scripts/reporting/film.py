@@ -83,13 +83,13 @@ def _episode(agent: JEPAAgent, view: View, generator: torch.Generator, seed: int
         if step % every == 0:
             actions = agent.action_adapter.to_env(previous[0])
             with torch.no_grad():
-                latent = agent.model.encode(torch.as_tensor(packed, device=agent.device))[0]
+                latent = agent.acting_model.encode(torch.as_tensor(packed, device=agent.device))[0]
             frames.append(
                 Frame(
                     image=view.picture(observation),
                     title=f"{title} · step {step}{_count(info)}",
                     actions=[name_action(action, names) for action in actions],
-                    rewards=imagined_rewards(agent.model, latent, plan.actions[0]),
+                    rewards=imagined_rewards(agent.acting_model, latent, plan.actions[0]),
                 )
             )
         if len(frames) > MOST_FRAMES:

@@ -97,6 +97,7 @@ def record(
     ``seed`` is the first of the environments' base seeds and decides every choice. The agent's own random streams stay
     where they are.
     """
+    model = agent.acting_model
     planner = make_planner(_lightened(agent.config.planner), agent.action_adapter.spec, agent.config.discount)
     venv = vectorize(factory, ENVS)
     venv.seed(seed)
@@ -109,7 +110,7 @@ def record(
         action = agent.action_adapter.random(ENVS, rng)
         planned = rng.random(ENVS) >= random_share
         if planned.any():
-            plan = planner.plan(agent.model, encode(agent.model, observation[planned]), generator=generator)
+            plan = planner.plan(model, encode(model, observation[planned]), generator=generator)
             action[planned] = plan.action.cpu().numpy()
         stepped, reward, done, infos = venv.step(agent.action_adapter.to_env(action))
         observation = pack(stepped)

@@ -114,6 +114,31 @@ def test_box_actions_stay_within_asymmetric_bounds(with_planner, kind):
     assert all(agent.action_space.contains(action) for action in actions)
 
 
+def test_with_ema_acting_weights_plans_are_made_with_the_slow_copy_alone(small_config):
+    """Told apart by a slow copy that holds on to its own."""
+    still = dataclasses.replace(small_config, model=dataclasses.replace(small_config.model, ema_rate=1e-9))
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+
+    def decided(acting_weights):
+        agent = JEPAAgent(dataclasses.replace(still, acting_weights=acting_weights), "CartPole-v1", seed=0)
+        first = agent.plan(observations, generator=torch.Generator().manual_seed(0)).value
+        agent.learn(60)
+        return first, agent.plan(observations, generator=torch.Generator().manual_seed(0)).value
+
+    for acting_weights, equal in (("ema", True), ("online", False)):
+        assert torch.allclose(*decided(acting_weights), atol=1e-4) == equal
+
+
+def test_ema_acting_weights_without_a_slow_copy_are_refused(small_config):
+    value = dataclasses.replace(small_config.model.value, weight=0.0)
+    dynamics = dataclasses.replace(small_config.model.dynamics, target="stop")
+    without = dataclasses.replace(small_config.model, value=value, dynamics=dynamics)
+    with pytest.raises(ValueError, match=r"acting_weights ema needs a slow copy of the model: a value head"):
+        dataclasses.replace(small_config, model=without, acting_weights="ema")
+    with pytest.raises(ValueError, match=r"acting_weights must be one of online, ema, got slow"):
+        dataclasses.replace(small_config, acting_weights="slow")
+
+
 def test_the_warm_start_is_dropped_where_an_episode_starts(small_config):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
     seen, planner = {}, agent.planner
