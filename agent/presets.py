@@ -105,9 +105,6 @@ PRESETS = {
         total_timesteps=10_000,
         agent=AgentConfig(
             discount=0.99,
-            # Once CartPole stands, its actions are all but worth the same: the online weights' choice among them changes
-            # from update to update.
-            acting_weights="ema",
             model=ModelConfig(
                 latent_dim=128,
                 encoder=EncoderConfig(hidden=(256,), layer_norm=True, scale_bounded=True),
@@ -115,7 +112,7 @@ PRESETS = {
                 reward=RewardConfig(likelihood="two_hot"),
                 # One success must outweigh what all the steps before it cost: where actions cost, a policy that has not
                 # learned of the goal yet learns to do nothing.
-                value=ValueConfig(weight=1.0, likelihood="two_hot", critics=2, at_least_outcome=True, gap=0.7),
+                value=ValueConfig(weight=1.0, likelihood="two_hot", critics=2, at_least_outcome=True),
                 policy=PolicyConfig(weight=1.0),
                 termination=TerminationConfig(weight=1.0),
                 ema_rate=0.02,
