@@ -39,22 +39,18 @@ class Reading:
         return 1 if self.cosine > 0 else -1
 
 
-def suggestions(
-    readings: Sequence[Reading], config: ModelConfig, evidence: Evidence | None, progress: float
-) -> tuple[str, ...]:
+def suggestions(readings: Sequence[Reading], config: ModelConfig, evidence: Evidence, progress: float) -> tuple[str, ...]:
     """What to change, or that nothing is known that would speak for a change.
 
     Args:
         readings: of every loss.
         config: of the run's model.
-        evidence: None where the study has not been run.
+        evidence: what the study found.
         progress: share of the run's training that is done.
     """
     tasks = [each for each in readings if each.loss_name in config.tasks]
     attached = [each for each in tasks if each.trains_encoder]
     told = _of_the_measurement(tasks, frozen=not any(each.share for each in readings))
-    if evidence is None:
-        return (*told, "The study has not been run for this version (jepa-rl paper alignment): nothing more is suggested.")
     base = study_base(config)
     if base is None:
         what = "L_dyn with this target" if config.dynamics.weight else "masked prediction without L_dyn"
@@ -74,21 +70,19 @@ def study_base(config: ModelConfig) -> Base | None:
     return BESIDE if config.reward.weight and config.reward.trains_encoder else FREE_ALONE
 
 
-def limits(evidence: Evidence | None, base: Base | None, *, one_moment: bool) -> tuple[str, ...]:
+def limits(evidence: Evidence, base: Base | None, *, one_moment: bool) -> tuple[str, ...]:
     """What stands against reading more into the figures; ``one_moment``: nothing was trained between the batches."""
     told = ["The cosine is that of whole gradients on all of the encoder's weights; layers may differ."]
     if one_moment:
-        swing = f" (in the study by {evidence.swing:.2f})" if evidence else ""
         told.append(
             "The figures are of one moment: the standard error covers the choice of windows, not how a cosine swings from "
-            f"one update to the next{swing}."
+            f"one update to the next (in the study by {evidence.swing:.2f})."
         )
-    if evidence is not None:
-        like = f", of which '{base.name}' is the nearest to this run" if base else ""
-        told.append(
-            f"The study ({PAGE}) is one environment, one small network and {evidence.updates:,} updates a run{like}: a "
-            "suggestion is something to try in a second run, not a prediction for yours."
-        )
+    like = f", of which '{base.name}' is the nearest to this run" if base else ""
+    told.append(
+        f"The study ({PAGE}) is one environment, one small network and {evidence.updates:,} updates a run{like}: a "
+        "suggestion is something to try in a second run, not a prediction for yours."
+    )
     return tuple(told)
 
 

@@ -54,9 +54,9 @@ class Evidence:
         )
 
     @classmethod
-    def kept(cls) -> Self | None:
-        """The findings that come with the package; None where the whole grid has not been run yet."""
-        return from_dict(cls, json.loads(KEPT.read_text())) if KEPT.is_file() else None
+    def kept(cls) -> Self:
+        """The findings that come with the package."""
+        return from_dict(cls, json.loads(KEPT.read_text()))
 
     def write(self, path: Path) -> None:
         """Keep it as JSON."""

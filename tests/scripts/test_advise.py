@@ -208,14 +208,13 @@ def test_a_weighting_is_suggested_only_where_it_won():
     assert "weights" not in told(two[:1])
 
 
-def test_what_the_figures_alone_say_is_said_without_a_study():
+def test_what_the_figures_alone_say_is_said_too():
     readings = [reading(trains_encoder=False, share=0.0), reading("reward", share=0.004)]
-    text = "\n".join(suggestions(readings, NOISY, None, 1.0))
+    text = "\n".join(suggestions(readings, NOISY, evidence(), 1.0))
     assert "noise does not train the encoder" in text
     assert "reward has 0.4 % of the gradient" in text
-    assert "has not been run" in text
     assert "Nothing trains the encoder" not in text
-    assert "Nothing trains the encoder" in "\n".join(suggestions(readings[:1], NOISY, None, 1.0))
+    assert "Nothing trains the encoder" in "\n".join(suggestions(readings[:1], NOISY, evidence(), 1.0))
     silent = suggestions([reading(cosine=0.0)], NOISY, evidence(), 0.05)
     assert silent == ("Nothing in the study speaks for a change.",)
 
@@ -234,4 +233,4 @@ def test_the_limits_name_the_swing_and_the_nearest_setting():
     assert "by 0.35" in text
     assert "'alone, scale-free L_dyn' is the nearest" in text
     assert "one moment" not in "\n".join(limits(evidence(), FREE_ALONE, one_moment=False))
-    assert "in the study" not in "\n".join(limits(None, None, one_moment=True))
+    assert "nearest" not in "\n".join(limits(evidence(), None, one_moment=True))
