@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from joblib import Parallel, ParallelBackendBase, delayed
+from joblib import Parallel, ParallelBackendBase, cpu_count, delayed
 from tqdm.auto import tqdm
 
 from jepa_rl.scripts.run_folder import write_json
@@ -69,7 +68,7 @@ def run_grid(
             tempfile.TemporaryDirectory(prefix=".grid-", dir=out.resolve() if on_ray else None) as marks,
             tqdm(total=len(cells), initial=len(cells) - len(missing), unit="run") as bar,
         ):
-            threads = 1 if on_ray else max(1, (os.cpu_count() or 1) // jobs)
+            threads = 1 if on_ray else max(1, cpu_count() // jobs)
             task = _Task(measure=measure, out=out.resolve(), version=version, threads=threads, marks=Path(marks))
             _run_all(missing, task, jobs, workers, bar)
     _raise_failures(out, cells)

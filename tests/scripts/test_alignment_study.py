@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 import re
 from pathlib import Path
 
@@ -308,7 +307,8 @@ def test_the_page_and_the_evidence_are_made_from_results_alone(tmp_path, watched
 
 def test_the_quick_run_prints_a_table(tmp_path, monkeypatch, capsys):
     shrink(monkeypatch)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # more threads than one only wait for each other here
+    # More threads than one only wait for each other here
+    monkeypatch.setattr("jepa_rl.scripts.grid.cpu_count", lambda: 1)
     tiny = [short("plain", {"noise": 1.0}, 0)]
     monkeypatch.setattr(command, "quick_cells", lambda: tiny)
     command.main(["--quick", "--jobs", "1", "--out", str(tmp_path)])

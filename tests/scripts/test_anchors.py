@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import os
 
 import numpy as np
 import pytest
@@ -163,7 +162,8 @@ def short(monkeypatch):
     monkeypatch.setattr(command, "QUICK_TASK", Task("MiniGrid-Empty-5x5-v0", 48, 16))
     monkeypatch.setattr(command, "QUICK", ("joint", "no-planner"))
     monkeypatch.setattr(command, "QUICK_EPISODES", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # several threads would wait for each other on a busy machine
+    # Several threads would wait for each other on a busy machine
+    monkeypatch.setattr("jepa_rl.scripts.grid.cpu_count", lambda: 1)
     return ["benchmark", "anchors", "--quick", "--jobs", "1", *TINY]
 
 

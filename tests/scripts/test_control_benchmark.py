@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import os
 
 import numpy as np
 import pytest
@@ -174,7 +173,8 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tmp_path, monkeypa
     monkeypatch.setattr(command, "QUICK", SHORT)
     monkeypatch.setattr(command, "EPISODES", 1)
     monkeypatch.setattr(measure, "TIMED_DECISIONS", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # several threads would wait for each other on a busy machine
+    # Several threads would wait for each other on a busy machine
+    monkeypatch.setattr("jepa_rl.scripts.grid.cpu_count", lambda: 1)
     short = ["benchmark", "control", "--quick", "--jobs", "1", "--algos", "jepa", "sac", "dqn", *TINY_AGENT]
     assert run([*short, "--out", str(tmp_path)]) == 0
     assert "CartPole                 JEPA" in capsys.readouterr().out

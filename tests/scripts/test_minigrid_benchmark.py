@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import os
 
 import gymnasium as gym
 import numpy as np
@@ -297,7 +296,8 @@ def short(monkeypatch):
     """The command's --quick with a task of 96 steps."""
     monkeypatch.setattr(command, "QUICK", Task("MiniGrid-Empty-5x5-v0", 96, 32))
     monkeypatch.setattr(command, "QUICK_EPISODES", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # several threads would wait for each other on a busy machine
+    # Several threads would wait for each other on a busy machine
+    monkeypatch.setattr("jepa_rl.scripts.grid.cpu_count", lambda: 1)
     return ["benchmark", "minigrid", "--quick", "--jobs", "1", "--preset", "default", *TINY_AGENT]
 
 

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import functools
 import json
-import os
 
 import pytest
 import torch
@@ -37,7 +36,8 @@ def ran(tmp_path_factory):
         patch.setattr(command, "QUICK_EPISODES", 2)
         patch.setattr(tasks, "PPO", TINY_PPO)
         patch.setattr(tasks, "AUXILIARY_PACE", 0.125)
-        patch.setattr(os, "cpu_count", lambda: 1)  # several threads would wait for each other on a busy machine
+        # Several threads would wait for each other on a busy machine
+        patch.setattr("jepa_rl.scripts.grid.cpu_count", lambda: 1)
         line = ["benchmark", "sb3", "--quick", "--jobs", "1", "--out", str(out), *TINY_AGENT]
         assert run(line) == 0
         yield line, out
