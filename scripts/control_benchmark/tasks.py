@@ -55,10 +55,10 @@ class Task(ComparedTask):
 
 # Ours end soon after the steps in which it is meant to learn a task; those of the baselines, whose steps cost less, later.
 TASKS = (
-    Task("Pendulum-v1", 20_000, 500, -200.0, True, ours=(10_000, 500)),
-    Task("CartPole-v1", 60_000, 1_000, 475.0, False, ours=(15_000, 1_000)),
-    Task("MountainCarContinuous-v0", 50_000, 1_000, 90.0, True, ours=(15_000, 1_000)),
-    Task("Acrobot-v1", 100_000, 1_000, -100.0, False, ours=(20_000, 1_000)),
+    Task("Pendulum-v1", 20_000, 500, -200.0, True, ours=(8_000, 500)),
+    Task("CartPole-v1", 60_000, 1_000, 475.0, False, ours=(12_000, 1_000)),
+    Task("MountainCarContinuous-v0", 50_000, 1_000, 90.0, True, ours=(8_000, 1_000)),
+    Task("Acrobot-v1", 100_000, 1_000, -100.0, False, ours=(12_000, 1_000)),
     Task("LunarLander-v3", 100_000, 5_000, 200.0, False, "Box2D"),
     Task("LunarLanderContinuous-v3", 100_000, 5_000, 200.0, True, "Box2D"),
     Task("InvertedPendulum-v5", 20_000, 1_000, 950.0, True, "mujoco"),
