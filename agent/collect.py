@@ -12,7 +12,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.env_faults import naming_dead_processes
+from jepa_rl.agent.episode_memory import EpisodeMemory
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
+from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.labels import Labeller
 from jepa_rl.agent.novelty import NoveltySeeking
 from jepa_rl.agent.observations import ObservationAdapter
@@ -21,8 +23,9 @@ from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.planners import Plan
 
-Decide = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]
-"""Maps packed observations [n, ...], previous plans [n, H, ...] and warm bool[n] to the new plans."""
+Decide = Callable[[np.ndarray, np.ndarray, np.ndarray, list[EpisodeMemory] | None], Plan]
+"""Maps packed observations [n, ...], previous plans [n, H, ...], warm bool[n] and the n episodes' memories, where they are
+kept, to the new plans."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +66,7 @@ class Collector:
         streams: RandomStreams,
         decide: Decide,
         horizon: int,
+        familiarity: Familiarity | None = None,
         noise: float = 0.0,
     ) -> None:
         self.connect(venv)
@@ -80,6 +84,8 @@ class Collector:
         self.warm = np.zeros(n_envs, bool)
         self.episode = np.full(n_envs, -1, np.int64)  # number of the open episode, counted from the environment's seeding
         self.open_actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
+        self._familiarity = familiarity
+        self.memories: list[EpisodeMemory] = []  # of the open episodes, where there is a familiarity
 
     def connect(self, venv: VecEnv) -> None:
         """Act in these environments from now on."""
@@ -139,13 +145,15 @@ class Collector:
         self.warm[:] = False
         self.episode += 1
         self.open_actions = [[] for _ in self.open_actions]
+        if self._familiarity is not None:
+            self.memories = self._familiarity.begin(packed)
         self.explorer.begin(self._streams.exploration)
 
     def step(self, timestep: int) -> VectorStep:
         """Act once in every environment, after ``timestep`` environment steps in total."""
         streams = self._streams.state()
         try:
-            explores, chosen = self.explorer.choose(self.observation, timestep, self._streams.exploration)
+            explores, chosen = self.explorer.choose(timestep, self._streams.exploration)
             plan, decision = self._choose_planned(~explores)
             wanted = noisy(plan[:, 0], self._noise, self._streams.exploration)
             action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, wanted)
@@ -158,7 +166,7 @@ class Collector:
         except BaseException:
             self._streams.load_state(*streams)
             raise
-        before, self.observation = self.observation, packed
+        self.observation = packed
         self.plan, self.warm = plan, ~explores & ~done
         for env, taken in enumerate(env_action):
             if done[env]:
@@ -166,15 +174,26 @@ class Collector:
             else:
                 self.open_actions[env].append(taken)
         self.episode += done
-        self.explorer.note(before, chosen, action, reward, done, self._streams.exploration)
+        if self._familiarity is not None:
+            self._familiarity.learn(self.memories, action, packed, done)
+        self.explorer.note(chosen, reward, done, self._streams.exploration)
         return result
+
+    def outcome_visits(self, which: np.ndarray) -> np.ndarray:
+        """How often the open episodes of the environments ``which`` bool[n] have been where each action leads, [m, A]."""
+        assert self._familiarity is not None
+        return self._familiarity.outcome_visits(self._remembered(which)).cpu().numpy()
+
+    def _remembered(self, which: np.ndarray) -> list[EpisodeMemory]:
+        return [self.memories[env] for env in np.flatnonzero(which)]
 
     def _choose_planned(self, planned: np.ndarray) -> tuple[np.ndarray, Decision | None]:
         """Plans [n, H, ...], renewed where ``planned``, and how."""
         if not planned.any():
             return self.plan, None
         previous, warm = self.plan[planned], self.warm[planned]
-        decided = self._decide(self.observation[planned], previous, warm)
+        memories = self._remembered(planned) if self.memories else None
+        decided = self._decide(self.observation[planned], previous, warm, memories)
         actions = decided.actions.cpu().numpy()
         # A plan of one step holds nothing for the next.
         foreseen = previous[warm, 1:2]
@@ -219,8 +238,13 @@ def make_collector(
     actions: ActionAdapter,
     streams: RandomStreams,
     decide: Decide,
+    familiarity: Familiarity | None,
 ) -> Collector:
-    """The collector of an agent in ``venv``, with an empty replay; ValueError for actions that it cannot explore with."""
+    """The collector of an agent in ``venv``, with an empty replay.
+
+    It keeps memories of the open episodes with ``familiarity``, where exploration or planning needs them. Raises ValueError
+    where they do and there is none.
+    """
     labeller = Labeller(config.model, observations, streams)
     replay = SequenceReplay(
         capacity=config.replay.capacity,
@@ -235,16 +259,30 @@ def make_collector(
         target_sizes=labeller.sizes,
         partial=labeller.partial,
     )
-    explorer = NoveltySeeking if config.exploration.kind == "novelty" else RandomActions
-    return Collector(
+    seeks = config.exploration.kind == "novelty"
+    if not (seeks or config.planner.revisit_cost):
+        familiarity = None
+    elif familiarity is None:
+        raise ValueError(
+            f"{'exploration.kind novelty' if seeks else 'planner.revisit_cost'} imagines every action: it needs a Discrete "
+            f"action space, got {actions.space}"
+        )
+    explorer: Explorer
+    if seeks:
+        explorer = NoveltySeeking(config.exploration, venv.num_envs, lambda which: collector.outcome_visits(which))
+    else:
+        explorer = RandomActions(config.exploration, actions, venv.num_envs)
+    collector = Collector(
         venv=venv,
         replay=replay,
         labeller=labeller,
         observations=observations,
         actions=actions,
-        explorer=explorer(config.exploration, actions, venv.num_envs),
+        explorer=explorer,
         streams=streams,
         decide=decide,
         horizon=config.planner.horizon,
+        familiarity=familiarity,
         noise=0.0 if actions.counts else config.exploration.noise,
     )
+    return collector

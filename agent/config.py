@@ -41,18 +41,19 @@ class ExplorationConfig:
     """How actions are chosen while collecting."""
 
     kind: ExplorationKind = "planner"
-    """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout; novelty: whole
-    episodes that seek what is new, all of them until something was rewarded, the planner's own in the others. It needs
-    Discrete actions, and observations that come again exactly, as symbols do."""
-    novelty_discount: float = 0.95
-    """novelty: per environment step."""
+    """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout; novelty: the
+    planner's, with steps mixed in that seek what the episode has not seen; until something was rewarded all of them do. It
+    needs Discrete actions."""
+    novelty_steps: int = 20
+    """novelty: environment steps, in the mean, after which it is decided anew who acts; so it is where an episode begins.
+    Changing within episodes lets one of the two go on from where the other came to (arXiv:2108.11811)."""
     warmup: int = 1_000
     """Environment steps with random actions only, before the planner takes over."""
     epsilon_start: float = 1.0
-    """Share of random actions right after the warm-up. With novelty, the share of episodes that seek it once something was
-    rewarded, as long as the planner's own episodes are paid nothing; it falls with their success."""
+    """Share of random actions right after the warm-up. With novelty, the share of steps that seek it once something was
+    rewarded, as long as no more episodes are; it falls with their success."""
     epsilon_end: float = 0.1
-    """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking episodes."""
+    """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking steps."""
     epsilon_steps: int = 5_000
     """Environment steps over which that share falls linearly."""
     noise: float = 0.0
@@ -65,7 +66,7 @@ class ExplorationConfig:
         require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
         require_share("exploration.epsilon_start", self.epsilon_start)
         require_share("exploration.epsilon_end", self.epsilon_end)
-        require(0 <= self.novelty_discount < 1, "exploration.novelty_discount", "in [0, 1)", self.novelty_discount)
+        require(self.novelty_steps >= 1, "exploration.novelty_steps", "at least 1 environment step", self.novelty_steps)
         require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
         require(0 <= self.noise < math.inf, "exploration.noise", "at least 0 action units", self.noise)
         require(self.repeat >= 1, "exploration.repeat", "at least 1 step", self.repeat)

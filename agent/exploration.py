@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from jepa_rl.agent.config import ExplorationConfig
 from jepa_rl.agent.spaces import ActionAdapter
-from jepa_rl.world_model import Batch
 
 Array = npt.NDArray[Any]
 
@@ -24,10 +23,10 @@ class Explorer(ABC):
         """The share of actions, or of episodes, that explore after ``timestep`` environment steps."""
 
     @abstractmethod
-    def choose(self, observation: Array, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    def choose(self, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Which environments explore next, bool[n], and with which actions, [n, ...]; elsewhere these say nothing.
 
-        ``observation`` is packed, [n, ...]. Only ``rng`` moves on, so that a step that fails can be taken back.
+        Only ``rng`` moves on, so that a step that fails can be taken back.
         """
 
     @abstractmethod
@@ -35,14 +34,8 @@ class Explorer(ABC):
         """Every environment begins an episode."""
 
     @abstractmethod
-    def note(
-        self, observation: Array, chosen: Array, action: Array, reward: Array, done: Array, rng: np.random.Generator
-    ) -> None:
-        """The step was taken: ``action`` [n, ...], which where it explored is ``chosen``, at ``observation`` [n, ...]."""
-
-    @abstractmethod
-    def learn(self, batch: Batch) -> None:
-        """See a batch, on the CPU, that the world model is about to be updated with."""
+    def note(self, chosen: Array, reward: Array, done: Array, rng: np.random.Generator) -> None:
+        """The step was taken: where it explored, with the actions ``chosen`` [n, ...]."""
 
     @abstractmethod
     def state(self) -> dict[str, Array]:
@@ -72,23 +65,19 @@ class RandomActions(Explorer):
     def share(self, timestep: int) -> float:
         return self._config.epsilon(timestep)
 
-    def choose(self, observation: Array, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        explores = rng.random(len(observation)) < self.share(timestep)
+    def choose(self, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        n_envs = len(self.held_action)
+        explores = rng.random(n_envs) < self.share(timestep)
         if self._held_steps % self._config.repeat:
             return explores, self.held_action
-        return explores, self._actions.random(len(observation), rng)
+        return explores, self._actions.random(n_envs, rng)
 
     def begin(self, rng: np.random.Generator) -> None:
         pass  # what is held is held on, also from one episode into the next
 
-    def note(
-        self, observation: Array, chosen: Array, action: Array, reward: Array, done: Array, rng: np.random.Generator
-    ) -> None:
+    def note(self, chosen: Array, reward: Array, done: Array, rng: np.random.Generator) -> None:
         self.held_action = chosen
         self._held_steps += 1
-
-    def learn(self, batch: Batch) -> None:
-        pass
 
     def state(self) -> dict[str, Array]:
         return {"held_action": self.held_action, "held_steps": np.array(self._held_steps)}

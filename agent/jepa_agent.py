@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,9 @@ from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import make_collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.env_faults import naming_dead_processes
+from jepa_rl.agent.episode_memory import EpisodeMemory, as_column
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
+from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.presets import preset
@@ -89,6 +91,9 @@ class JEPAAgent(Algorithm):
             training=self.streams.training,
             device=self.device,
         )
+        counts = self.action_adapter.counts
+        one_choice = len(counts) == 1 and not self.action_adapter.shape
+        self.familiarity = Familiarity(counts[0], lambda: self.acting_model) if one_choice else None
         self.policy = self.model  # type: ignore[assignment]  # where Stable-Baselines3's callbacks look for a module
         self.set_planner(self.config.planner)
         if self.env is not None:
@@ -116,6 +121,7 @@ class JEPAAgent(Algorithm):
             actions=self.action_adapter,
             streams=self.streams,
             decide=self._decide,
+            familiarity=self.familiarity,
         )
         self.replay = self.collector.replay
 
@@ -124,6 +130,9 @@ class JEPAAgent(Algorithm):
         if config.proposals and not self.model.can_propose:
             needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
             raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
+        if config.revisit_cost and self.familiarity is None:
+            raise ValueError(f"planner.revisit_cost must be 0 for actions that are not Discrete, got {config.revisit_cost}")
+        self.planner_config = config
         self.planner = make_planner(config, self.action_adapter.spec, self.config.discount)
 
     def learn(
@@ -201,7 +210,6 @@ class JEPAAgent(Algorithm):
         training = self.config.training
         for _ in range(updates):
             batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
-            self.collector.explorer.learn(batch)
             figures = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
             self._n_updates += 1
             self.training_log.updates.add(figures)
@@ -224,23 +232,41 @@ class JEPAAgent(Algorithm):
         generator: torch.Generator,
         previous: np.ndarray | None = None,
         warm: np.ndarray | None = None,
+        memories: Sequence[EpisodeMemory] | None = None,
         deterministic: bool = True,
     ) -> Plan:
-        """Search from each of a batch of N observations; see ``planners.types.Planner.plan`` for the other arguments."""
+        """Search from each of a batch of N observations; see ``planners.types.Planner.plan`` for the other arguments.
+
+        With ``memories`` of the N episodes, their latest observation included, ``planner.revisit_cost`` is in force.
+        """
         model = self.acting_model
+        cost = None
+        if self.planner_config.revisit_cost and memories is not None:
+            assert self.familiarity is not None
+            cost = self.planner_config.revisit_cost * self.familiarity.outcome_visits(memories)
         return self.planner.plan(
             model,
             model.encode(torch.as_tensor(self.observation_adapter.pack(observation), device=self.device)),
             generator=generator,
             warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
             warm=None if warm is None else torch.as_tensor(warm, device=self.device),
+            first_cost=cost,
             deterministic=deterministic,
         )
 
-    def _decide(self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray) -> Plan:
-        return self.plan(observation, generator=self.streams.planning, previous=previous, warm=warm, deterministic=False)
+    def _decide(
+        self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray, memories: list[EpisodeMemory] | None
+    ) -> Plan:
+        return self.plan(
+            observation,
+            generator=self.streams.planning,
+            previous=previous,
+            warm=warm,
+            memories=memories,
+            deterministic=False,
+        )
 
-    def predict(  # the state is the previous plan
+    def predict(  # the state is the previous plan and, with planner.revisit_cost, what the episodes have seen
         self,
         observation: Any,
         state: tuple[np.ndarray, ...] | None = None,
@@ -251,8 +277,9 @@ class JEPAAgent(Algorithm):
 
         Args:
             observation: one as the environment gives it, or N: then every array in it has a leading axis.
-            state: what the previous call returned, the warm start of the search; None at first.
-            episode_start: bool[N]; True where an episode just began, so that the previous plan is ignored.
+            state: what the previous call returned: the warm start of the search and, with ``planner.revisit_cost``, what
+                the episodes have seen; None at first.
+            episode_start: bool[N]; True where an episode just began, so that its state is ignored.
             deterministic: take the best plan found, or draw among the good ones.
 
         Returns:
@@ -266,15 +293,34 @@ class JEPAAgent(Algorithm):
         if previous is not None:
             started = np.zeros(len(observations), bool) if episode_start is None else np.asarray(episode_start, bool)
             warm = ~started.reshape(-1)
+        memories = self._recall(observations, state, warm) if self.planner_config.revisit_cost else None
         plan = self.plan(
             observations,
             generator=self.streams.prediction,
             previous=previous,
             warm=warm,
+            memories=memories,
             deterministic=deterministic,
         )
         actions = self.action_adapter.to_env(plan.action.cpu().numpy())
-        return actions if batched else actions[0], (plan.actions.cpu().numpy(),)
+        following = (plan.actions.cpu().numpy(),)
+        return actions if batched else actions[0], following if memories is None else (*following, as_column(memories))
+
+    def _recall(
+        self, observations: np.ndarray, state: tuple[np.ndarray, ...] | None, warm: np.ndarray | None
+    ) -> list[EpisodeMemory]:
+        """The memories of N episodes up to the packed ``observations``, of which those that are ``warm`` go on."""
+        assert self.familiarity is not None
+        if state is None or warm is None or len(state) < 2:
+            return self.familiarity.begin(observations)
+        going, begun = np.flatnonzero(warm), np.flatnonzero(~warm)
+        memories: dict[int, EpisodeMemory] = {}
+        if len(going):
+            ahead = self.familiarity.advance(state[1][going].tolist(), state[0][going, 0], observations[going])
+            memories |= dict(zip(going.tolist(), ahead, strict=True))
+        if len(begun):
+            memories |= dict(zip(begun.tolist(), self.familiarity.begin(observations[begun]), strict=True))
+        return [memories[number] for number in range(len(observations))]
 
     def save(  # type: ignore[override]  # include has no meaning here: everything is saved
         self, path: str | Path, exclude: Iterable[str] | None = None

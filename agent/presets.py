@@ -11,6 +11,7 @@ from typing import Any
 from jepa_rl.agent.config import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import (
+    AuxiliaryConfig,
     DynamicsConfig,
     EncoderConfig,
     ModelConfig,
@@ -41,13 +42,15 @@ _MINIGRID = AgentConfig(
         reward=RewardConfig(input="observation", likelihood="signed_bernoulli"),
         value=ValueConfig(weight=1.0, likelihood="signed_bernoulli", trace=0.9, at_least_outcome=True, gap=0.7),
         termination=TerminationConfig(weight=1.0),
+        # Before the first reward nothing else keeps observations apart, which exploring in latent space needs.
+        auxiliaries=(AuxiliaryConfig(target="random_linear", size=64),),
         ema_rate=0.02,
     ),
-    planner=PlannerConfig(kind="exhaustive", horizon=2, temperature=0.01),
+    planner=PlannerConfig(kind="exhaustive", horizon=2, temperature=0.01, revisit_cost=0.1),
     # What MiniGrid pays falls with the time taken, which no observation shows.
     replay=ReplayConfig(capacity=200_000, prioritised_fraction=0.25, rewards="sign"),
     exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.8, epsilon_end=0.1),
-    training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=64, transitions=5, learning_rate=1e-3),
+    training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=32, transitions=5, learning_rate=1e-3),
 )
 
 PRESETS = {
@@ -105,6 +108,9 @@ PRESETS = {
         total_timesteps=10_000,
         agent=AgentConfig(
             discount=0.99,
+            # Once CartPole stands, its actions are worth all but the same: the choice of the online weights among them
+            # changes from update to update.
+            acting_weights="ema",
             model=ModelConfig(
                 latent_dim=128,
                 encoder=EncoderConfig(hidden=(256,), layer_norm=True, scale_bounded=True),
@@ -124,7 +130,7 @@ PRESETS = {
             exploration=ExplorationConfig(
                 warmup=1_000, epsilon_start=0.1, epsilon_end=0.02, epsilon_steps=4_000, noise=0.2, repeat=24
             ),
-            training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=64, transitions=3, learning_rate=1e-3),
+            training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=64, transitions=3, learning_rate=5e-4),
         ),
     ),
 }

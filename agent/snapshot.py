@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.checkpoint import Checkpoint, CheckpointError
 from jepa_rl.agent.config import AgentConfig, from_dict
+from jepa_rl.agent.episode_memory import pack_memories, unpack_memories
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.spaces import space_from_json, space_to_json
 
@@ -46,6 +47,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         "successes": [bool(entry) for entry in agent.ep_success_buffer or ()],
         "streams": numpy_streams,
         "attachments": agent.attachments,
+        "prediction_error": None if agent.familiarity is None else agent.familiarity.error,
         "collector": None,
     }
     tensors = {f"model/{name}": value for name, value in agent.model.state_dict().items()}
@@ -62,6 +64,8 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
         arrays |= {f"exploration/{name}": value for name, value in collector.explorer.state().items()}
+        if collector.memories:
+            arrays |= {f"memories/{name}": value for name, value in pack_memories(collector.memories).items()}
         arrays["collector/last_observation"] = collector.observation
         for env, actions in enumerate(collector.open_actions):
             arrays[f"collector/open_actions/{env}"] = np.array(actions)
@@ -101,6 +105,8 @@ def restore(
             setattr(agent, name, state["counters"][name])
         agent.training_log.load_state(state["training_log"])
         agent.attachments = dict(state["attachments"])
+        if agent.familiarity is not None:
+            agent.familiarity.error = state["prediction_error"]
         agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
         agent.streams.load_state(state["streams"], _part(checkpoint.tensors, "streams"))
@@ -161,6 +167,9 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
             agent.env.seed(int(np.random.SeedSequence((agent.seed, agent.steps_taken)).generate_state(1)[0] >> 1))
         return
     collector.observation = arrays["collector/last_observation"]
+    if memories := _part(arrays, "memories"):
+        assert agent.familiarity is not None
+        collector.memories = unpack_memories(memories, agent.action_adapter.counts[0])
     collector.open_actions = [list(arrays[f"collector/open_actions/{env}"]) for env in range(saved["n_envs"])]
     for env in collector.rebuild(agent.seed):
         raise ValueError(

@@ -39,6 +39,7 @@ class ActionValuePlanner:
         warm_start: Tensor | None = None,
         warm: Tensor | None = None,
         proposals: Tensor | None = None,
+        first_cost: Tensor | None = None,
         deterministic: bool = True,
     ) -> Plan:
         """Choose from each of the latents [B, D] separately; see ``Planner.plan``.
@@ -55,6 +56,8 @@ class ActionValuePlanner:
             raise ValueError(f"action values must have shape {list(expected)}, got {list(value.shape)}")
         if not torch.isfinite(value).all():
             raise FloatingPointError(f"action values are not finite in {int((~torch.isfinite(value)).sum())} entries")
+        if first_cost is not None:
+            value = value - first_cost
         chosen = (
             value.argmax(dim=1)
             if deterministic

@@ -42,6 +42,11 @@ class PlannerConfig:
     temperature: float = 0.1
     """Units of return. mppi weighs sequences by exp(return / temperature); so is a plan drawn that is not deterministic."""
 
+    revisit_cost: float = 0.0
+    """Units of return by which a plan is worth less for each time that the episode was where its first action leads; for
+    Discrete actions. An optimal policy of a deterministic environment never comes back to where it was: one that does is
+    mistaken about a value, or sees too little of the state, and would go round for ever."""
+
     momentum: float = 0.3
     """cem, mppi: share of the old distribution that a refit keeps; more guards against settling early."""
 
@@ -77,5 +82,7 @@ class PlannerConfig:
         for name in ("temperature", "initial_std", "min_std"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if not 0.0 <= self.revisit_cost < math.inf:
+            raise ValueError(f"revisit_cost must be at least 0 and finite, got {self.revisit_cost}")
         if self.min_std > self.initial_std:
             raise ValueError(f"min_std must be at most initial_std={self.initial_std}, got {self.min_std}")

@@ -32,6 +32,7 @@ class ExhaustivePlanner:
         warm_start: Tensor | None = None,
         warm: Tensor | None = None,
         proposals: Tensor | None = None,
+        first_cost: Tensor | None = None,
         deterministic: bool = True,
     ) -> Plan:
         """Plan from each of the latents [B, D] separately; see ``Planner.plan``.
@@ -46,6 +47,8 @@ class ExhaustivePlanner:
             every_action = actions.repeat(len(rollout.weight), *[1] * len(self.space.shape))
             rollout = rollout.branch(len(actions)).advance(model, every_action, self.discount)
         returns = rollout.finish(model).view(len(latent), len(actions), -1)  # [B, first action, continuation]
+        if first_cost is not None:
+            returns = returns - first_cost.unsqueeze(2)
 
         best, continuation = returns.max(dim=2)
         if deterministic:

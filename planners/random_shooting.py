@@ -34,6 +34,7 @@ class RandomShootingPlanner:
         warm_start: Tensor | None = None,
         warm: Tensor | None = None,
         proposals: Tensor | None = None,
+        first_cost: Tensor | None = None,
         deterministic: bool = True,
     ) -> Plan:
         """Plan from each of the latents [B, D] separately; see ``Planner.plan``."""
@@ -48,6 +49,7 @@ class RandomShootingPlanner:
             size = {"count": self.proposals, "horizon": self.horizon}
             own = Candidates.proposed(model, latent, **size, discount=self.discount, generator=generator)
             candidates = candidates.join(own)
+        candidates = candidates.charged(first_cost)
         return candidates.choose(
             elites=self.elites,
             temperature=self.temperature,

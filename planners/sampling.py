@@ -91,6 +91,12 @@ class Candidates:
             returns=torch.cat([self.returns, other.returns], dim=1),
         )
 
+    def charged(self, first_cost: Tensor | None) -> Candidates:
+        """The same candidates, each worth less by the cost [B, A] of its first action, which must be a Discrete one."""
+        if first_cost is None:
+            return self
+        return Candidates(actions=self.actions, returns=self.returns - first_cost.gather(1, self.actions[:, :, 0]))
+
     def top(self, count: int) -> Candidates:
         """Keep the best ``count``, best first; of equals the earlier."""
         order = self.returns.argsort(dim=1, descending=True, stable=True)[:, :count]
@@ -158,6 +164,7 @@ class RefittingPlanner(ABC):
         warm_start: Tensor | None = None,
         warm: Tensor | None = None,
         proposals: Tensor | None = None,
+        first_cost: Tensor | None = None,
         deterministic: bool = True,
     ) -> Plan:
         """Plan from each of the latents [B, D] separately; see ``Planner.plan``.
@@ -173,11 +180,12 @@ class RefittingPlanner(ABC):
         spread = candidates.spread
         if self.proposals:
             candidates = candidates.join(self._proposed(model, latent, generator))
+        candidates = candidates.charged(first_cost)
         for _ in range(self.iterations - 1):
             distribution = distribution.refit(candidates.actions, self.weigh(candidates.returns), self.momentum)
             sequences = distribution.sample(self.samples, generator)
             fresh = Candidates.scored(model, latent, sequences, self.discount)
-            candidates = candidates.top(self.carried).join(fresh)
+            candidates = candidates.top(self.carried).join(fresh.charged(first_cost))
         return candidates.choose(
             elites=self.elites,
             temperature=self.temperature,

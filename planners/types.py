@@ -56,14 +56,16 @@ class Planner(Protocol):
         warm_start: Tensor | None = None,
         warm: Tensor | None = None,
         proposals: Tensor | None = None,
+        first_cost: Tensor | None = None,
         deterministic: bool = True,
     ) -> Plan:
         """Plan from each of the latents [B, D] separately.
 
         ``warm_start`` [B, H, ...] is the previous plan's ``actions``, to be shifted by the step that was taken; rows where
         ``warm`` bool[B] is False (an episode just began) ignore it. ``proposals`` [B, P, H, ...] are candidate sequences
-        from elsewhere (a policy, a value head) that compete with the sampled ones. With ``deterministic`` False the plan is
-        drawn among the good ones instead of being the best.
+        from elsewhere (a policy, a value head) that compete with the sampled ones. ``first_cost`` [B, A], for Discrete
+        actions, is subtracted from the return of every sequence that begins with each action. With ``deterministic`` False
+        the plan is drawn among the good ones instead of being the best.
 
         Raises FloatingPointError when an imagined return is not finite.
         """

@@ -23,10 +23,12 @@ TASKS = (
 QUICK_TASK = Task("MiniGrid-DoorKey-5x5-v0", 4_500, 1_500)
 QUICK = ("joint", "dynamics-only", "auxiliaries-only")
 
-# The target branch is the minigrid preset's, on every task. Everything else is the preset of the task.
-SETTING = ("--model.dynamics.target", "ema")
+# The target branch is the minigrid preset's, on every task, and there are no further auxiliary tasks but a variant's own.
+# Everything else is the preset of the task.
+SETTING = ("--model.dynamics.target", "ema", "--model.auxiliaries")
 TASK_HEADS = ("reward", "value", "termination")
 OPEN = tuple(f"--model.{head}.trains-encoder" for head in TASK_HEADS)
+RANDOM = ("--model.auxiliaries", "random_linear:size=64")
 CLOSED = tuple(f"--model.{head}.no-trains-encoder" for head in TASK_HEADS)
 
 
@@ -73,9 +75,9 @@ VARIANTS = (
     Variant(
         slug="random-auxiliary",
         name="(e) random auxiliary",
-        about="as (a), but that a frozen random network of the observation stands in for reward, value and termination, "
-        "whose heads read detached latents",
-        options=(*CLOSED, "--model.auxiliaries", "random_network"),
+        about="as (a), but that 64 frozen random linear functions of the observation stand in for reward, value and "
+        "termination, whose heads read detached latents",
+        options=(*CLOSED, *RANDOM),
     ),
     Variant(
         slug="constant-label",
@@ -88,6 +90,12 @@ VARIANTS = (
         name="(g) no planner",
         about="trained as (a), acting by argmax Q(z, a), in training as in evaluation",
         options=(*OPEN, "--planner.kind", "value", "--planner.horizon", "1"),
+    ),
+    Variant(
+        slug="both",
+        name="(h) joint + random",
+        about="as (a), with the random auxiliary of (e) beside the others: the minigrid preset",
+        options=(*OPEN, *RANDOM),
     ),
 )
 NAMES = {variant.slug: variant.name for variant in VARIANTS}

@@ -133,7 +133,7 @@ class HeldOutEpisodes:
             )
             kept = []
             for index, lane in enumerate(lanes):
-                memory = b"" if state is None else b"".join(part[index].tobytes() for part in state)
+                memory = b"".join(part[index].tobytes() for part in state) if cut and state is not None else b""
                 outcome = lane.step(actions[index], memory, cut)
                 if outcome is not None:
                     ended.append(outcome)

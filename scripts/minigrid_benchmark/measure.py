@@ -55,8 +55,10 @@ def contender(cell: Cell, factory: Factory) -> Contender:
 
 def our_contender(agent: JEPAAgent) -> Contender:
     """Our agent as a contender."""
-    # The other planners draw their candidates, also where the best of them is taken.
-    return Contender(model=agent, policy=agent, repeatable=agent.config.planner.kind in ("exhaustive", "value"))
+    # The other planners draw their candidates, also where the best of them is taken; who remembers decides anew.
+    planner = agent.config.planner
+    repeatable = planner.kind in ("exhaustive", "value") and not planner.revisit_cost
+    return Contender(model=agent, policy=agent, repeatable=repeatable)
 
 
 def heldout_episodes(cell: Cell, factory: Factory, wrap: Callable[[VecEnv], VecEnv] | None = None) -> Episodes:

@@ -42,13 +42,13 @@ class Task(ComparedTask):
 # of training steps. Hence no more than 25 evaluations. A step of our agent takes as long as tens of PPO's, because there is
 # an update in each.
 TASKS = (
-    Task("MiniGrid-Empty-8x8-v0", 40_000, 2_000, ours=(12_000, 1_000)),
-    Task("MiniGrid-DoorKey-5x5-v0", 60_000, 2_500, ours=(16_000, 1_000)),
-    Task("MiniGrid-DoorKey-6x6-v0", 200_000, 8_000, ours=(48_000, 3_000)),
-    Task("MiniGrid-DoorKey-8x8-v0", 400_000, 20_000, ours=(100_000, 5_000)),
-    Task("MiniGrid-SimpleCrossingS9N1-v0", 150_000, 6_000, ours=(48_000, 3_000)),
-    Task("MiniGrid-Dynamic-Obstacles-5x5-v0", 150_000, 6_000, ours=(24_000, 2_000)),
-    Task("MiniGrid-FourRooms-v0", 300_000, 12_000, ours=(100_000, 5_000)),
+    Task("MiniGrid-Empty-8x8-v0", 40_000, 2_000, ours=(4_000, 500)),
+    Task("MiniGrid-DoorKey-5x5-v0", 60_000, 2_500, ours=(6_000, 500)),
+    Task("MiniGrid-DoorKey-6x6-v0", 200_000, 8_000, ours=(12_000, 1_000)),
+    Task("MiniGrid-DoorKey-8x8-v0", 400_000, 20_000, ours=(40_000, 4_000)),
+    Task("MiniGrid-SimpleCrossingS9N1-v0", 150_000, 6_000, ours=(12_000, 1_000)),
+    Task("MiniGrid-Dynamic-Obstacles-5x5-v0", 150_000, 6_000, ours=(12_000, 1_000)),
+    Task("MiniGrid-FourRooms-v0", 300_000, 12_000, ours=(60_000, 6_000)),
 )
 QUICK = Task("MiniGrid-DoorKey-5x5-v0", 9_000, 1_500)
 DEFAULT_BUDGET = 200_000, 10_000

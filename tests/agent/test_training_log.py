@@ -110,7 +110,7 @@ def collector(small_config, clock_env):
         )
         dealt = iter(plans)
 
-        def decide(observation, previous, warm):
+        def decide(observation, previous, warm, memories):
             actions = torch.tensor(next(dealt))
             return Plan(actions=actions, value=torch.zeros(4), spread=torch.zeros(4))
 

@@ -41,6 +41,12 @@ def test_the_action_of_the_highest_value_is_taken():
     assert found.spread[0].item() == pytest.approx(TABLE[0].std(correction=0).item())
 
 
+def test_what_an_action_costs_is_taken_off_its_value():
+    found = plan(TABLE, [0, 1], first_cost=torch.tensor([[0.0, 0.6, 0.0], [0.0, 0.0, 0.0]]))
+    assert found.actions.tolist() == [[2], [0]]
+    assert found.value.tolist() == pytest.approx([0.2, 0.5])
+
+
 def test_joint_actions_are_numbered_as_they_are_enumerated():
     table = torch.tensor([[0.0, 0.1, 0.2, 0.3, 0.9, 0.4]])
     assert plan(table, [0], space=MultiDiscreteActions((2, 3))).actions.tolist() == [[[1, 1]]]

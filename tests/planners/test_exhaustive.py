@@ -100,3 +100,15 @@ def test_the_spread_is_that_of_the_returns_of_all_sequences(random_mdp, generato
     for row, state in enumerate((0, 3)):
         returns = list(model.brute_force(state, 3, 0.9).values())
         assert plan.spread[row].item() == pytest.approx(np.std(returns), abs=1e-5)
+
+
+def test_what_a_first_action_costs_is_taken_off_all_plans_that_begin_with_it(random_mdp, generator):
+    space, cost = DiscreteActions(3), torch.tensor([[0.0, 5.0, 0.3], [7.0, 0.0, 7.0]])
+    model = random_mdp(0, space)
+    plan = exhaustive(space, 3, 0.9).plan(model, model.latents(0, 3), generator=generator, first_cost=cost)
+    for row, state in enumerate([0, 3]):
+        returns = {
+            sequence: value - cost[row, sequence[0]].item() for sequence, value in model.brute_force(state, 3, 0.9).items()
+        }
+        assert tuple(plan.actions[row].tolist()) == max(returns, key=returns.get)
+        assert plan.value[row].item() == pytest.approx(max(returns.values()), abs=1e-5)

@@ -254,3 +254,16 @@ def test_the_spread_is_that_of_the_first_candidates_not_of_those_that_the_search
         assert plan.spread[row].item() == pytest.approx(abs(one - other) / 2, rel=0.01)
     flat = flat_mdp(model.space, value=3.0)
     assert planner.plan(flat, flat.latents(0), generator=generator).spread.item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("proposals", [0, 2])
+@pytest.mark.parametrize("kind", ["cem", "mppi", "random_shooting"])
+def test_what_a_first_action_costs_decides_where_all_else_is_equal(kind, proposals, flat_mdp, generator):
+    space = DiscreteActions(3)
+    model = flat_mdp(space, value=1.0)
+    model.propose = lambda latent, generator: torch.zeros(len(latent), dtype=torch.int64)
+    config = PlannerConfig(kind=kind, horizon=2, samples=64, elites=8, proposals=proposals)
+    cost = torch.tensor([[2.0, 1.0, 2.0], [2.0, 2.0, 0.5]])
+    plan = make_planner(config, space, 1.0).plan(model, model.latents(0, 0), generator=generator, first_cost=cost)
+    assert plan.action.tolist() == [1, 2]
+    assert plan.value.tolist() == pytest.approx([0.0, 0.5])

@@ -1,0 +1,108 @@
+"""How often an episode has been where an action leads: as it was, or as the world model imagines it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from jepa_rl.agent.episode_memory import EpisodeMemory
+from jepa_rl.world_model import WorldModel
+
+Array = npt.NDArray[Any]
+ERROR_RATE = 0.01  # weight of one more prediction in the recent error of the dynamics
+REFRESH = 32  # environment steps of training after which all latents of a memory are encoded anew
+
+
+def imagined_visits(imagined: Tensor, seen: Tensor, visits: Tensor, error: float) -> Tensor:
+    """How often an episode was already where each imagined latent [A, D] lies, [A].
+
+    The visits [M] of the nearest of the latents ``seen`` [M, D], times exp(-d / error), where d is the mean square of the
+    difference and ``error`` that of predictions: what the dynamics cannot tell apart counts as the same (a soft form of
+    counting, as by the kernel of Never Give Up, arXiv:2002.06038).
+    """
+    nearest = torch.cdist(imagined, seen).square().div(imagined.shape[1]).min(1)
+    return visits[nearest.indices] * torch.exp(-nearest.values / error)
+
+
+class Familiarity:
+    """Keeps the memories of open episodes and tells how often they have been where actions lead.
+
+    Args:
+        n_actions: of a Discrete space.
+        model: gives the world model to imagine with.
+    """
+
+    def __init__(self, n_actions: int, model: Callable[[], WorldModel]) -> None:
+        self._n_actions = n_actions
+        self._model = model
+        self.error: float | None = None  # recent mean square error of one-step predictions; None before the first
+
+    def begin(self, observation: Array) -> list[EpisodeMemory]:
+        """Memories of episodes that begin with the packed observations [n, ...]."""
+        latents = self._encode(observation).cpu().numpy()
+        return [EpisodeMemory(self._n_actions, *first) for first in zip(observation, latents, strict=True)]
+
+    def advance(self, memories: Sequence[EpisodeMemory], action: Array, observation: Array) -> list[EpisodeMemory]:
+        """Copies of the memories after the actions [n] led to the packed observations [n, ...]."""
+        latents = self._encode(observation).cpu().numpy()
+        following = [memory.copy() for memory in memories]
+        for memory, taken, here, latent in zip(following, action.tolist(), observation, latents, strict=True):
+            memory.arrive(taken, here, latent)
+        return following
+
+    @torch.no_grad()
+    def learn(self, memories: list[EpisodeMemory], action: Array, observation: Array, done: Array) -> None:
+        """The actions [n] led to the packed observations [n, ...]; where ``done``, that is the next episode's first.
+
+        Updates the memories in place, and the error of predictions from the episodes that go on.
+        """
+        reached = self._encode(observation)
+        imagined = self._predict(self._present(memories), action)
+        errors = (imagined - reached).square().mean(1)[torch.from_numpy(~done)].tolist()
+        for error in errors:
+            self.error = error if self.error is None else self.error + ERROR_RATE * (error - self.error)
+        for env, latent in enumerate(reached.cpu().numpy()):
+            if done[env]:
+                memories[env] = EpisodeMemory(self._n_actions, observation[env], latent)
+                continue
+            memories[env].arrive(int(action[env]), observation[env], latent)
+            if memories[env].age >= REFRESH:
+                memories[env].refresh(self._encode(np.stack(memories[env].observations)).cpu().numpy())
+
+    @torch.no_grad()
+    def outcome_visits(self, memories: Sequence[EpisodeMemory]) -> Tensor:
+        """How often each of n episodes was where each action leads from its present observation, float32 [n, A].
+
+        Where the episode has already taken the action there, it led where it led; else the latent dynamics say.
+        """
+        count = self._n_actions
+        here = self._present(memories)
+        actions = np.tile(np.arange(count), len(memories))
+        imagined = self._predict(here.repeat_interleave(count, 0), actions).unflatten(0, (len(memories), count))
+        error = self.error or 0.0
+        result = []
+        for memory, leads_to in zip(memories, imagined, strict=True):
+            visits = torch.tensor(memory.visits, dtype=torch.float32, device=here.device)
+            seen = torch.from_numpy(np.stack(memory.latents)).to(here.device)
+            outcome = torch.tensor(memory.outcomes[memory.present], device=here.device)
+            # As long as the dynamics have predicted nothing, what was not tried is new.
+            elsewhere = imagined_visits(leads_to, seen, visits, error) if error else torch.zeros_like(visits[outcome])
+            result.append(torch.where(outcome < 0, elsewhere, visits[outcome]))
+        return torch.stack(result)
+
+    @torch.no_grad()
+    def _encode(self, observation: Array) -> Tensor:
+        model = self._model()
+        return model.encode(torch.as_tensor(observation, device=next(model.parameters()).device))
+
+    def _predict(self, latent: Tensor, action: Array) -> Tensor:
+        return self._model().predict(latent, torch.as_tensor(action, device=latent.device))
+
+    def _present(self, memories: Sequence[EpisodeMemory]) -> Tensor:
+        latents = np.stack([memory.latents[memory.present] for memory in memories])
+        return torch.as_tensor(latents, device=next(self._model().parameters()).device)

@@ -1,0 +1,182 @@
+"""Remembering an episode, telling how often it was where actions lead, and planning that does not come back."""
+
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from jepa_rl.agent import AgentConfig, JEPAAgent, TrainingConfig
+from jepa_rl.agent.episode_memory import ROOM, EpisodeMemory, pack_memories, unpack_memories
+from jepa_rl.agent.familiarity import REFRESH, Familiarity, imagined_visits
+from jepa_rl.planners import PlannerConfig
+
+LENGTH = 12
+
+
+class Corridor:
+    """A model of a corridor in which places are their own latents; 0 goes back, 1 goes on, 2 does nothing."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        self._wrong = wrong
+        self.scale = 1.0  # of latents, as it were learned
+
+    def encode(self, observation: torch.Tensor) -> torch.Tensor:
+        return observation.float() * self.scale
+
+    def predict(self, latent: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        return latent + torch.tensor([-1.0, 1.0, 0.0])[action, None] + self._wrong
+
+    def parameters(self):
+        return iter([torch.zeros(1)])
+
+
+def place(*numbers: int) -> np.ndarray:
+    return np.array(numbers)[:, None]
+
+
+def walk(memory: EpisodeMemory, *steps: tuple[int, int]) -> EpisodeMemory:
+    for action, number in steps:
+        memory.arrive(action, np.array([number]), np.array([number], np.float32))
+    return memory
+
+
+def memory_at(number: int, n_actions: int = 3) -> EpisodeMemory:
+    return EpisodeMemory(n_actions, np.array([number]), np.array([number], np.float32))
+
+
+def test_a_memory_knows_where_actions_led_and_how_often_it_was_there():
+    memory = walk(memory_at(1, 2), (0, 1), (1, 2), (0, 1))
+    assert [int(each[0]) for each in memory.observations] == [1, 2]
+    assert memory.visits == [3, 1]
+    assert memory.outcomes == [[0, 1], [0, -1]]
+    assert memory.present == 0
+
+
+def test_the_last_outcome_of_an_action_counts():
+    assert walk(memory_at(1, 1), (0, 2), (0, 1), (0, 3)).outcomes == [[2], [0], [-1]]
+
+
+def test_a_long_episode_begins_to_remember_anew():
+    memory = walk(memory_at(0, 1), *[(0, number) for number in range(1, ROOM)])
+    assert len(memory) == ROOM
+    walk(memory, (0, ROOM))
+    assert memory.visits == [1]
+    assert memory.observations[0].tolist() == [ROOM]
+    assert memory.outcomes == [[-1]]
+
+
+def test_a_copy_goes_on_alone():
+    memory = walk(memory_at(1, 2), (0, 2))
+    before = pack_memories([memory])
+    walk(memory.copy(), (0, 1), (1, 1), (1, 3))
+    for name, value in pack_memories([memory]).items():
+        assert np.array_equal(value, before[name]), name
+
+
+def test_memories_come_back_as_they_were():
+    memories = [walk(memory_at(1, 2), (1, 2), (0, 3)), walk(memory_at(7, 2), (0, 7))]
+    for memory, again in zip(memories, unpack_memories(pack_memories(memories), 2), strict=True):
+        # Also what it does next is the same.
+        packed = [pack_memories([walk(each, (1, 2), (1, 9))]) for each in (memory, again)]
+        for name, value in packed[0].items():
+            assert np.array_equal(value, packed[1][name]), name
+
+
+def test_memories_that_do_not_fit_are_refused():
+    state = pack_memories([memory_at(1, 2)])
+    with pytest.raises(ValueError, match=r"must have 1 rows each, got \[1, 1, 2, 1\]"):
+        unpack_memories(state | {"visits": np.array([1, 1])}, 2)
+    with pytest.raises(ValueError, match="must be of 3 actions, got 2"):
+        unpack_memories(state, 3)
+
+
+def test_the_visits_of_the_nearest_latent_count_as_far_as_predictions_can_tell():
+    seen, visits = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([5.0, 2.0])
+    imagined = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.3, 0.1], [9.0, 9.0]])
+    found = imagined_visits(imagined, seen, visits, error=0.05)
+    assert found.tolist() == pytest.approx([5.0, 2.0, 5 * np.exp(-1), 0.0], abs=1e-6)
+
+
+def test_outcomes_are_as_they_were_or_as_they_are_imagined():
+    familiarity = Familiarity(3, Corridor)
+    memories = familiarity.begin(place(5))
+    assert familiarity.outcome_visits(memories).tolist() == [[0, 0, 0]]  # nothing was predicted yet
+    for action, reached in ((1, 6), (0, 5), (0, 5)):  # there is a wall behind 5, of which the model knows nothing
+        familiarity.learn(memories, np.array([action]), place(reached), np.zeros(1, bool))
+    assert memories[0].visits == [3, 1]
+    found = familiarity.outcome_visits(memories)[0].tolist()
+    # Back: known to stay. On: known. Nothing: never tried, imagined to stay.
+    assert found == pytest.approx([3, 1, 3])
+
+
+def test_the_error_of_predictions_is_learned_from_episodes_that_go_on():
+    familiarity = Familiarity(3, lambda: Corridor(wrong=0.1))
+    memories = familiarity.begin(place(5, 5))
+    familiarity.learn(memories, np.array([1, 1]), place(6, 0), np.array([False, True]))
+    assert familiarity.error == pytest.approx(0.01, rel=1e-4)
+    assert [memory.visits for memory in memories] == [[1, 1], [1]]
+    familiarity.learn(memories, np.array([0, 1]), place(6, 2), np.array([False, False]))  # both are 0.9 off
+    assert familiarity.error == pytest.approx(0.81 - 0.99**2 * 0.8, rel=1e-4)
+
+
+def test_latents_are_encoded_anew_as_the_model_learns():
+    model = Corridor()
+    familiarity = Familiarity(3, lambda: model)
+    memories = familiarity.begin(place(0))
+    model.scale = 2.0
+    for number in range(1, REFRESH + 1):
+        assert memories[0].latents[0].tolist() == [0]
+        familiarity.learn(memories, np.array([1]), place(number), np.zeros(1, bool))
+        assert memories[0].age == number % REFRESH
+    assert [float(latent[0]) for latent in memories[0].latents] == [2.0 * number for number in range(REFRESH + 1)]
+
+
+class Clueless(gym.Env):
+    """A corridor whose rewarded end a model without training knows nothing of."""
+
+    observation_space = spaces.Discrete(LENGTH + 1)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 0
+        return self.place, {}
+
+    def step(self, action):
+        self.place = int(np.clip(self.place + (-1, 1, 0)[action], 0, LENGTH))
+        return self.place, float(self.place == LENGTH), self.place == LENGTH, False, {}
+
+
+def untrained(revisit_cost: float) -> JEPAAgent:
+    config = AgentConfig(
+        planner=PlannerConfig(kind="exhaustive", horizon=1, revisit_cost=revisit_cost),
+        training=TrainingConfig(starts=10_000),
+    )
+    return JEPAAgent(config, lambda: gym.wrappers.TimeLimit(Clueless(), 100), seed=0, device="cpu")
+
+
+def test_a_planner_that_remembers_does_not_stay_for_ever_where_it_values_staying():
+    with_memory, without = untrained(100.0), untrained(0.0)
+    returns = [evaluate_policy(agent, agent.env, 2, deterministic=True)[0] for agent in (with_memory, without)]
+    assert returns == [1.0, 0.0]
+
+
+def test_predict_leaves_the_state_that_it_is_given_alone():
+    agent = untrained(100.0)
+    _, state = agent.predict(np.array([0, 3]))
+    before = pack_memories(state[1].tolist())
+    first, after = agent.predict(np.array([1, 4]), state=state, episode_start=np.array([False, True]), deterministic=True)
+    again, _ = agent.predict(np.array([1, 4]), state=state, episode_start=np.array([False, True]), deterministic=True)
+    assert first.tolist() == again.tolist()
+    assert [len(memory) for memory in after[1]] == [2, 1]
+    for name, value in pack_memories(state[1].tolist()).items():
+        assert np.array_equal(value, before[name]), name
+
+
+def test_actions_that_cannot_be_listed_are_refused():
+    with pytest.raises(ValueError, match=r"revisit_cost must be 0 for actions that are not Discrete, got 0\.1"):
+        JEPAAgent(dataclasses.replace(AgentConfig(), planner=PlannerConfig(revisit_cost=0.1)), "Pendulum-v1", seed=0)
