@@ -31,11 +31,16 @@ class EpisodeMemory:
     def _begin(self, observation: Array, latent: Array) -> None:
         self._number = {observation.tobytes(): 0}
         self.observations = [observation.copy()]
-        self.latents = [latent]
+        self._latents = latent[None].copy()  # with room for more rows
         self.visits = [1]  # of each observation, the present visit included
         self.outcomes = [[-1] * self._n_actions]  # for each observation, to which one each action led; -1 where unknown
         self.present = 0  # where the episode is
         self.age = 0  # steps since all latents were encoded together
+
+    @property
+    def latents(self) -> Array:
+        """Of the observations, [M, D]."""
+        return self._latents[: len(self)]
 
     def __len__(self) -> int:
         """Return the number of distinct observations."""
@@ -49,10 +54,11 @@ class EpisodeMemory:
         reached = self._number.setdefault(observation.tobytes(), len(self))
         if reached == len(self):
             self.observations.append(observation.copy())
-            self.latents.append(latent)
             self.visits.append(0)
             self.outcomes.append([-1] * self._n_actions)
-        self.latents[reached] = latent
+            if reached == len(self._latents):
+                self._latents = np.concatenate([self._latents, np.empty_like(self._latents)])
+        self._latents[reached] = latent
         self.visits[reached] += 1
         row = list(self.outcomes[self.present])  # copies of the memory share the old one
         row[action] = reached
@@ -62,13 +68,13 @@ class EpisodeMemory:
 
     def refresh(self, latents: Array) -> None:
         """Take over the latents [M, D] of all observations, encoded anew."""
-        self.latents, self.age = list(latents), 0
+        self._latents, self.age = latents, 0
 
     def copy(self) -> EpisodeMemory:
         """A memory that goes on from here without changing this one."""
         other = copy(self)
-        other._number = dict(self._number)
-        for name in ("observations", "latents", "visits", "outcomes"):
+        other._number, other._latents = dict(self._number), self.latents.copy()
+        for name in ("observations", "visits", "outcomes"):
             setattr(other, name, list(getattr(self, name)))
         return other
 
@@ -105,7 +111,7 @@ def unpack_memories(state: Mapping[str, Array], n_actions: int) -> list[EpisodeM
         memory = EpisodeMemory(n_actions, state["observations"][part][0], state["latents"][part][0])
         memory.observations = [each.copy() for each in state["observations"][part]]
         memory._number = {each.tobytes(): number for number, each in enumerate(memory.observations)}
-        memory.latents = list(state["latents"][part])
+        memory._latents = state["latents"][part].copy()
         memory.visits, memory.outcomes = state["visits"][part].tolist(), state["outcomes"][part].tolist()
         memory.present, memory.age = int(present), int(age)
         memories.append(memory)

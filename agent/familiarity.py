@@ -19,14 +19,14 @@ REFRESH = 32  # environment steps of training after which all latents of a memor
 
 
 def imagined_visits(imagined: Tensor, seen: Tensor, visits: Tensor, error: float) -> Tensor:
-    """How often an episode was already where each imagined latent [A, D] lies, [A].
+    """How often each of n episodes was already where its imagined latents [n, A, D] lie, [n, A].
 
-    The visits [M] of the nearest of the latents ``seen`` [M, D], times exp(-d / error), where d is the mean square of the
-    difference and ``error`` that of predictions: what the dynamics cannot tell apart counts as the same (a soft form of
+    The visits [n, M] of the nearest of the latents ``seen`` [n, M, D], times exp(-d / error), where d is the mean square of
+    the difference and ``error`` that of predictions: what the dynamics cannot tell apart counts as the same (a soft form of
     counting, as by the kernel of Never Give Up, arXiv:2002.06038).
     """
-    nearest = torch.cdist(imagined, seen).square().div(imagined.shape[1]).min(1)
-    return visits[nearest.indices] * torch.exp(-nearest.values / error)
+    nearest = torch.cdist(imagined, seen).square().div(imagined.shape[2]).min(2)
+    return visits.gather(1, nearest.indices) * torch.exp(-nearest.values / error)
 
 
 class Familiarity:
@@ -62,7 +62,7 @@ class Familiarity:
         Updates the memories in place, and the error of predictions from the episodes that go on.
         """
         reached = self._encode(observation)
-        imagined = self._predict(self._present(memories), action)
+        imagined = self._predict(self.present_latents(memories), action)
         errors = (imagined - reached).square().mean(1)[torch.from_numpy(~done)].tolist()
         for error in errors:
             self.error = error if self.error is None else self.error + ERROR_RATE * (error - self.error)
@@ -80,20 +80,25 @@ class Familiarity:
 
         Where the episode has already taken the action there, it led where it led; else the latent dynamics say.
         """
-        count = self._n_actions
-        here = self._present(memories)
-        actions = np.tile(np.arange(count), len(memories))
-        imagined = self._predict(here.repeat_interleave(count, 0), actions).unflatten(0, (len(memories), count))
-        error = self.error or 0.0
-        result = []
-        for memory, leads_to in zip(memories, imagined, strict=True):
-            visits = torch.tensor(memory.visits, dtype=torch.float32, device=here.device)
-            seen = torch.from_numpy(np.stack(memory.latents)).to(here.device)
-            outcome = torch.tensor(memory.outcomes[memory.present], device=here.device)
+        here = self.present_latents(memories)
+        outcome = torch.tensor([memory.outcomes[memory.present] for memory in memories], device=here.device)
+        # Shorter memories are filled up with their first observation: what is there twice changes no nearest one.
+        width = max(len(memory) for memory in memories)
+        visits = torch.tensor([_filled(memory.visits, width) for memory in memories], device=here.device).float()
+        taken = visits.gather(1, outcome.clamp(min=0))
+        if not self.error:
             # As long as the dynamics have predicted nothing, what was not tried is new.
-            elsewhere = imagined_visits(leads_to, seen, visits, error) if error else torch.zeros_like(visits[outcome])
-            result.append(torch.where(outcome < 0, elsewhere, visits[outcome]))
-        return torch.stack(result)
+            return torch.where(outcome < 0, 0.0, taken)
+        seen = np.stack([memory.latents[_filled([*range(len(memory))], width)] for memory in memories])
+        actions = np.tile(np.arange(self._n_actions), len(memories))
+        imagined = self._predict(here.repeat_interleave(self._n_actions, 0), actions).unflatten(0, (len(memories), -1))
+        elsewhere = imagined_visits(imagined, torch.from_numpy(seen).to(here.device), visits, self.error)
+        return torch.where(outcome < 0, elsewhere, taken)
+
+    def present_latents(self, memories: Sequence[EpisodeMemory]) -> Tensor:
+        """Of the present observations of n episodes, [n, D]."""
+        latents = np.stack([memory.latents[memory.present] for memory in memories])
+        return torch.as_tensor(latents, device=next(self._model().parameters()).device)
 
     @torch.no_grad()
     def _encode(self, observation: Array) -> Tensor:
@@ -103,6 +108,6 @@ class Familiarity:
     def _predict(self, latent: Tensor, action: Array) -> Tensor:
         return self._model().predict(latent, torch.as_tensor(action, device=latent.device))
 
-    def _present(self, memories: Sequence[EpisodeMemory]) -> Tensor:
-        latents = np.stack([memory.latents[memory.present] for memory in memories])
-        return torch.as_tensor(latents, device=next(self._model().parameters()).device)
+
+def _filled(row: list[int], width: int) -> list[int]:
+    return row + row[:1] * (width - len(row))

@@ -239,14 +239,17 @@ class JEPAAgent(Algorithm):
 
         With ``memories`` of the N episodes, their latest observation included, ``planner.revisit_cost`` is in force.
         """
-        model = self.acting_model
-        cost = None
+        model, cost = self.acting_model, None
         if self.planner_config.revisit_cost and memories is not None:
             assert self.familiarity is not None
+            latent = self.familiarity.present_latents(memories)
             cost = self.planner_config.revisit_cost * self.familiarity.outcome_visits(memories)
+        else:
+            packed = self.observation_adapter.pack(observation)
+            latent = model.encode(torch.as_tensor(packed, device=self.device))
         return self.planner.plan(
             model,
-            model.encode(torch.as_tensor(self.observation_adapter.pack(observation), device=self.device)),
+            latent,
             generator=generator,
             warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
             warm=None if warm is None else torch.as_tensor(warm, device=self.device),

@@ -95,10 +95,14 @@ def test_memories_that_do_not_fit_are_refused():
 
 
 def test_the_visits_of_the_nearest_latent_count_as_far_as_predictions_can_tell():
-    seen, visits = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([5.0, 2.0])
-    imagined = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.3, 0.1], [9.0, 9.0]])
+    seen, visits = (
+        torch.tensor([[[0.0, 0.0], [1.0, 1.0]], [[9.0, 9.0], [0.0, 0.0]]]),
+        torch.tensor([[5.0, 2.0], [4.0, 1.0]]),
+    )
+    imagined = torch.tensor([[[0.0, 0.0], [1.0, 1.0], [0.3, 0.1], [9.0, 9.0]]]).expand(2, -1, -1)
     found = imagined_visits(imagined, seen, visits, error=0.05)
-    assert found.tolist() == pytest.approx([5.0, 2.0, 5 * np.exp(-1), 0.0], abs=1e-6)
+    assert found[0].tolist() == pytest.approx([5.0, 2.0, 5 * np.exp(-1), 0.0], abs=1e-6)
+    assert found[1].tolist() == pytest.approx([1.0, np.exp(-20), np.exp(-1), 4.0], abs=1e-6)
 
 
 def test_outcomes_are_as_they_were_or_as_they_are_imagined():
@@ -111,6 +115,9 @@ def test_outcomes_are_as_they_were_or_as_they_are_imagined():
     found = familiarity.outcome_visits(memories)[0].tolist()
     # Back: known to stay. On: known. Nothing: never tried, imagined to stay.
     assert found == pytest.approx([3, 1, 3])
+    # So it is beside a longer memory.
+    other = walk(memory_at(0), *[(1, number) for number in range(1, 9)])
+    assert familiarity.outcome_visits([*memories, other])[0].tolist() == pytest.approx([3, 1, 3])
 
 
 def test_the_error_of_predictions_is_learned_from_episodes_that_go_on():
