@@ -121,6 +121,12 @@ def _flat_mdp(space: FiniteActions, value: float = 0.0) -> TabularModel:
     )
 
 
+@pytest.fixture
+def tabular_model() -> type[TabularModel]:
+    """The class, for tables of one's own."""
+    return TabularModel
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """These tensors are small: on a busy machine a pool of threads waits far longer than it computes."""
