@@ -15,9 +15,9 @@ from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
 TASKS = (
-    Task("MiniGrid-DoorKey-5x5-v0", 15_000, 1_500),
-    Task("MiniGrid-DoorKey-6x6-v0", 30_000, 3_000),
-    Task("MiniGrid-SimpleCrossingS9N1-v0", 30_000, 3_000),
+    Task("MiniGrid-DoorKey-5x5-v0", 6_000, 1_000),
+    Task("MiniGrid-DoorKey-6x6-v0", 12_000, 2_000),
+    Task("MiniGrid-SimpleCrossingS9N1-v0", 9_000, 1_500),
     Task("jepa_rl/Counting-v0", 50_000, 5_000),
 )
 QUICK_TASK = Task("MiniGrid-DoorKey-5x5-v0", 4_500, 1_500)
