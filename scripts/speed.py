@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import tyro
 
@@ -18,6 +19,7 @@ from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 
 ROUNDS = 15
 PLANNED = 8  # environments
+DECISIONS = 50  # in a row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,13 +52,17 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
 
 
 def measure_decision(agent: JEPAAgent) -> float:
-    """Median milliseconds in which the agent's planner decides for ``PLANNED`` environments, from observation to action."""
-    observation = agent.replay.sample(PLANNED, 1, agent.streams.replay).observation[:, 0].numpy()
+    """Median milliseconds in which the agent decides for ``PLANNED`` environments, from observation to action.
 
-    def decide() -> None:
-        agent.plan(observation, generator=agent.streams.prediction, deterministic=False)
-
-    return 1000 * statistics.median(_seconds(decide) for _ in range(ROUNDS))
+    It acts along windows of the replay, so that what it remembers of the episodes grows as it does in them.
+    """
+    windows = agent.replay.sample(PLANNED, DECISIONS, agent.streams.replay).observation.numpy()
+    seconds, state, starts = [], None, np.zeros(PLANNED, bool)
+    for observation in np.moveaxis(windows, 1, 0):
+        began = time.perf_counter()
+        _, state = agent.predict(observation, state=state, episode_start=starts, deterministic=False)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * statistics.median(seconds)
 
 
 def bare_forward(model: WorldModel, batch: Batch, *, imagined_heads: bool) -> torch.Tensor:
