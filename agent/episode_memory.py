@@ -79,13 +79,6 @@ class EpisodeMemory:
         return other
 
 
-def as_column(memories: Sequence[EpisodeMemory]) -> Array:
-    """An array of objects, [n]: memories beside other states that have a row for each environment."""
-    column = np.empty(len(memories), object)
-    column[:] = memories
-    return column
-
-
 def pack_memories(memories: Sequence[EpisodeMemory]) -> dict[str, Array]:
     """Arrays from which `unpack_memories` makes the same memories."""
     rows = ("observations", "latents", "visits", "outcomes")

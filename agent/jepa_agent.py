@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,12 +13,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from jepa_rl.agent.algorithm import Algorithm, with_suffix
+from jepa_rl.agent.acting import PlanningAlgorithm
+from jepa_rl.agent.algorithm import with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import make_collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.env_faults import naming_dead_processes
-from jepa_rl.agent.episode_memory import EpisodeMemory, as_column
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.learner import Learner
@@ -28,11 +28,9 @@ from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import TrainingLog
-from jepa_rl.planners import Plan, PlannerConfig, make_planner
-from jepa_rl.world_model import WorldModel
 
 
-class JEPAAgent(Algorithm):
+class JEPAAgent(PlanningAlgorithm):
     """A Stable-Baselines3 algorithm: its callbacks, logger, Monitor, VecEnvs and evaluate_policy serve as they are.
 
     Args:
@@ -100,19 +98,6 @@ class JEPAAgent(Algorithm):
             self.env.seed(self.seed)
             self._make_collector(self.env)
 
-    @property
-    def model(self) -> WorldModel:
-        """The world model, as trained."""
-        return self.learner.model
-
-    @property
-    def acting_model(self) -> WorldModel:
-        """The world model that plans are made with: that of ``config.acting_weights``."""
-        if self.config.acting_weights == "online":
-            return self.learner.model
-        assert self.learner.ema is not None
-        return self.learner.ema
-
     def _make_collector(self, env: VecEnv) -> None:
         self.collector = make_collector(
             self.config,
@@ -124,16 +109,6 @@ class JEPAAgent(Algorithm):
             familiarity=self.familiarity,
         )
         self.replay = self.collector.replay
-
-    def set_planner(self, config: PlannerConfig) -> None:
-        """Plan with other settings from now on."""
-        if config.proposals and not self.model.can_propose:
-            needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
-            raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
-        if config.revisit_cost and self.familiarity is None:
-            raise ValueError(f"planner.revisit_cost must be 0 for actions that are not Discrete, got {config.revisit_cost}")
-        self.planner_config = config
-        self.planner = make_planner(config, self.action_adapter.spec, self.config.discount)
 
     def learn(
         self,
@@ -217,113 +192,6 @@ class JEPAAgent(Algorithm):
     def dump_logs(self) -> None:
         """Write the log now, besides every ``log_interval`` steps of ``learn``."""
         self.training_log.write(self)
-
-    def encode(self, observation: Any) -> np.ndarray:
-        """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed."""
-        with torch.no_grad():
-            packed = self.observation_adapter.pack(observation)
-            return self.model.encode(torch.as_tensor(packed, device=self.device)).cpu().numpy()
-
-    @torch.no_grad()
-    def plan(
-        self,
-        observation: Any,
-        *,
-        generator: torch.Generator,
-        previous: np.ndarray | None = None,
-        warm: np.ndarray | None = None,
-        memories: Sequence[EpisodeMemory] | None = None,
-        deterministic: bool = True,
-    ) -> Plan:
-        """Search from each of a batch of N observations; see ``planners.types.Planner.plan`` for the other arguments.
-
-        With ``memories`` of the N episodes, their latest observation included, ``planner.revisit_cost`` is in force.
-        """
-        model, cost = self.acting_model, None
-        if self.planner_config.revisit_cost and memories is not None:
-            assert self.familiarity is not None
-            latent = self.familiarity.present_latents(memories)
-            cost = self.planner_config.revisit_cost * self.familiarity.outcome_visits(memories)
-        else:
-            packed = self.observation_adapter.pack(observation)
-            latent = model.encode(torch.as_tensor(packed, device=self.device))
-        return self.planner.plan(
-            model,
-            latent,
-            generator=generator,
-            warm_start=None if previous is None else torch.as_tensor(previous, device=self.device),
-            warm=None if warm is None else torch.as_tensor(warm, device=self.device),
-            first_cost=cost,
-            deterministic=deterministic,
-        )
-
-    def _decide(
-        self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray, memories: list[EpisodeMemory] | None
-    ) -> Plan:
-        return self.plan(
-            observation,
-            generator=self.streams.planning,
-            previous=previous,
-            warm=warm,
-            memories=memories,
-            deterministic=False,
-        )
-
-    def predict(  # the state is the previous plan and, with planner.revisit_cost, what the episodes have seen
-        self,
-        observation: Any,
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Plan from one observation or a batch of them.
-
-        Args:
-            observation: one as the environment gives it, or N: then every array in it has a leading axis.
-            state: what the previous call returned: the warm start of the search and, with ``planner.revisit_cost``, what
-                the episodes have seen; None at first.
-            episode_start: bool[N]; True where an episode just began, so that its state is ignored.
-            deterministic: take the best plan found, or draw among the good ones.
-
-        Returns:
-            The actions [N, ...] (without N for a single observation) and the state for the next call.
-        """
-        packed = self.observation_adapter.pack(observation)
-        batched = packed.ndim > len(self.observation_adapter.shape)
-        observations = packed if batched else packed[None]
-        previous = None if state is None else state[0]
-        warm = None
-        if previous is not None:
-            started = np.zeros(len(observations), bool) if episode_start is None else np.asarray(episode_start, bool)
-            warm = ~started.reshape(-1)
-        memories = self._recall(observations, state, warm) if self.planner_config.revisit_cost else None
-        plan = self.plan(
-            observations,
-            generator=self.streams.prediction,
-            previous=previous,
-            warm=warm,
-            memories=memories,
-            deterministic=deterministic,
-        )
-        actions = self.action_adapter.to_env(plan.action.cpu().numpy())
-        following = (plan.actions.cpu().numpy(),)
-        return actions if batched else actions[0], following if memories is None else (*following, as_column(memories))
-
-    def _recall(
-        self, observations: np.ndarray, state: tuple[np.ndarray, ...] | None, warm: np.ndarray | None
-    ) -> list[EpisodeMemory]:
-        """The memories of N episodes up to the packed ``observations``, of which those that are ``warm`` go on."""
-        assert self.familiarity is not None
-        if state is None or warm is None or len(state) < 2:
-            return self.familiarity.begin(observations)
-        going, begun = np.flatnonzero(warm), np.flatnonzero(~warm)
-        memories: dict[int, EpisodeMemory] = {}
-        if len(going):
-            ahead = self.familiarity.advance(state[1][going].tolist(), state[0][going, 0], observations[going])
-            memories |= dict(zip(going.tolist(), ahead, strict=True))
-        if len(begun):
-            memories |= dict(zip(begun.tolist(), self.familiarity.begin(observations[begun]), strict=True))
-        return [memories[number] for number in range(len(observations))]
 
     def save(  # type: ignore[override]  # include has no meaning here: everything is saved
         self, path: str | Path, exclude: Iterable[str] | None = None

@@ -15,6 +15,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from jepa_rl.agent import JEPAAgent
+from jepa_rl.agent.acting import state_after
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, tidy
 from jepa_rl.scripts.reporting.imagination import imagined_rewards
@@ -75,13 +76,15 @@ def _episode(agent: JEPAAgent, view: View, generator: torch.Generator, seed: int
     env, names = view.env, action_names(view.env)
     observation, info = env.reset(seed=seed)
     frames: list[Frame] = []
-    total, previous, ended, every = 0.0, None, False, 1
+    total, state, ended, every = 0.0, None, False, 1
     for step in range(MOST_STEPS):
         packed = agent.observation_adapter.pack(observation)[None]
-        plan = agent.plan(packed, generator=generator, previous=previous)
-        previous = plan.actions.cpu().numpy()
+        memories = agent.recall(packed, state, np.array([step > 0]))
+        previous = None if state is None else state[0]
+        plan = agent.plan(packed, generator=generator, previous=previous, memories=memories)
+        state = state_after(plan, memories)
         if step % every == 0:
-            actions = agent.action_adapter.to_env(previous[0])
+            actions = agent.action_adapter.to_env(state[0][0])
             with torch.no_grad():
                 latent = agent.acting_model.encode(torch.as_tensor(packed, device=agent.device))[0]
             frames.append(
@@ -94,7 +97,7 @@ def _episode(agent: JEPAAgent, view: View, generator: torch.Generator, seed: int
             )
         if len(frames) > MOST_FRAMES:
             frames, every = frames[::2], 2 * every
-        observation, reward, terminated, truncated, info = env.step(agent.action_adapter.to_env(previous[:, 0])[0])
+        observation, reward, terminated, truncated, info = env.step(agent.action_adapter.to_env(state[0][:, 0])[0])
         total += float(reward)
         ended = terminated or truncated
         if ended:
