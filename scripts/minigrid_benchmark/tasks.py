@@ -37,6 +37,11 @@ class Task(ComparedTask):
         """As in tables."""
         return short_name(self.env_id)
 
+    def for_ours(self) -> Task:
+        """The task with our agent's budget as the only one."""
+        ours = self.budget("jepa")
+        return Task(self.env_id, ours.env_steps, ours.eval_every)
+
 
 # Until a task is solved, the sampled half of an evaluation acts for 50 step limits (100 to 640 steps): as long as thousands
 # of training steps. Hence no more than 25 evaluations. A step of our agent takes as long as tens of PPO's, because there is

@@ -1,0 +1,84 @@
+"""The page of the benchmark, from the raw results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jepa_rl.scripts.benchmark_results import HOLD, state_of
+from jepa_rl.scripts.minigrid_benchmark.page import held_text
+from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.pieces_benchmark.pieces import PIECES, SEEDS, SLUGS, TASKS
+from jepa_rl.scripts.reporting.tables import estimate, markdown
+
+LEVEL = LEVELS[-1]
+
+TEMPLATE = """\
+# What each piece of the `minigrid` preset buys
+
+`jepa-rl benchmark pieces` trains the preset with each of its pieces switched off once, all else as it is;
+[p-jepa.md](p-jepa.md) says what the pieces are for. `--render` remakes this page from the [raw results]({raw}), `--quick`
+runs two rows on one task.
+
+{state}
+
+{tables}
+
+*At the end* and *over the budget* are sampled success on {episodes} held-out episodes: the mean of a run's last {hold}
+evaluations, and of all of them, which rewards learning soon; mean over seeds ± half the 95 % interval (Student's t),
+which needs three seeds. *Greedy* and *looped* are those of the last evaluation: success of the best plan, and episodes
+that ran into the step limit without a new state in the second half of it. Steps: from where {level:g} sampled success is
+held over {hold} evaluations in a row.
+"""
+
+
+def render(folder: Path, page: Path) -> Path:
+    """Write the page; returns its path."""
+    results = Results.load(folder)
+    grid = {(task.env_id, task.env_steps, slug, seed) for task in TASKS for slug in SLUGS for seed in range(SEEDS)}
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(
+        TEMPLATE.format(
+            raw=Path(os.path.relpath(folder, page.parent)).as_posix(),
+            state=state_of(grid, results.runs, results.unfinished),
+            tables="\n\n".join(f"## {task.name}\n\n{table(results, task)}" for task in results.tasks),
+            episodes=" or ".join(map(str, sorted({run.cell["episodes"] for run in results.runs}))),
+            hold=HOLD,
+            level=LEVEL,
+        )
+    )
+    return page
+
+
+def table(results: Results, task: Task) -> str:
+    """A row per piece that was switched off on the task."""
+    body = []
+    for piece in PIECES:
+        runs = results.of(task, piece.slug)
+        if runs:
+            held = held_text([run.when_held(LEVEL, "env_steps") for run in runs], int(runs[0].cell["env_steps"]))
+            body.append([f"without {piece.name}" if piece.instead else piece.name, piece.instead, *_figures(runs), held])
+    header = ["", "instead", "at the end", "over the budget", "greedy", "looped", f"steps to {LEVEL:g}"]
+    return markdown(header, body)
+
+
+def _figures(runs: Sequence[Run]) -> list[str]:
+    success = [estimate([run.final for run in runs]).text(2), estimate([run.area() for run in runs]).text(2)]
+    return success + [f"{np.mean([run.last(column) for run in runs]):.2f}" for column in ("success_greedy", "looped_share")]
+
+
+def terminal_table(folder: Path) -> str:
+    """The main figures, for a terminal."""
+    results = Results.load(folder)
+    lines = [f"{'task':<20} {'piece':<20} {'seeds':>5} {'at the end':>14} {'budget':>14}  steps to {LEVEL:g}"]
+    for task in results.tasks:
+        for slug in SLUGS:
+            if runs := results.of(task, slug):
+                end, budget, *_ = _figures(runs)
+                held = held_text([run.when_held(LEVEL, "env_steps") for run in runs], int(runs[0].cell["env_steps"]))
+                lines.append(f"{task.name:<20} {slug:<20} {len(runs):>5} {end:>14} {budget:>14}  {held}")
+    return "\n".join(lines)
