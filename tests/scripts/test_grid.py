@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from jepa_rl.agent import preset
-from jepa_rl.scripts import ablate, cli
+from jepa_rl.scripts import ablate, cli, grid
 from jepa_rl.scripts.ablate import CHOICES, summarise
 from jepa_rl.scripts.grid import GridError, run_grid
 from jepa_rl.scripts.logs import ProgressCSV
@@ -58,7 +58,7 @@ def threads(cell):
 
 
 def test_a_single_job_has_all_cores_and_leaves_the_callers_threads_as_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr("jepa_rl.scripts.grid.cpu_count", lambda: 3)
+    monkeypatch.setattr(grid, "cpu_count", lambda: 3)
     before = torch.get_num_threads()
     (found,) = run_grid(cells_of(1), threads, tmp_path, jobs=1)
     assert (found["threads"], torch.get_num_threads()) == (3, before)
