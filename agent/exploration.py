@@ -20,7 +20,7 @@ class Explorer(ABC):
 
     @abstractmethod
     def share(self, timestep: int) -> float:
-        """The share of actions, or of episodes, that explore after ``timestep`` environment steps."""
+        """The share of actions that explore after ``timestep`` environment steps."""
 
     @abstractmethod
     def choose(self, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -30,7 +30,7 @@ def imagined_visits(imagined: Tensor, seen: Tensor, visits: Tensor, error: float
 
 
 class Familiarity:
-    """Keeps the memories of open episodes and tells how often they have been where actions lead.
+    """Makes memories of episodes, brings them up to date, and tells how often the episodes have been where actions lead.
 
     Args:
         n_actions: of a Discrete space.

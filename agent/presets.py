@@ -108,8 +108,8 @@ PRESETS = {
         total_timesteps=10_000,
         agent=AgentConfig(
             discount=0.99,
-            # Once CartPole stands, its actions are worth all but the same: the choice of the online weights among them
-            # changes from update to update.
+            # Once CartPole's pole stands, both actions are worth nearly the same, and which of them the online weights
+            # prefer changes from update to update.
             acting_weights="ema",
             model=ModelConfig(
                 latent_dim=128,
