@@ -100,6 +100,10 @@ class PlanningAlgorithm(Algorithm):
     def _decide(
         self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray, memories: list[EpisodeMemory] | None
     ) -> Plan:
+        if self.planner_config.revisit_cost and memories is None:
+            raise ValueError(
+                "to learn with planner.revisit_cost, give it to the agent's configuration, not to set_planner alone"
+            )
         return self.plan(
             observation,
             generator=self.streams.planning,

@@ -264,8 +264,7 @@ def make_collector(
         familiarity = None
     elif familiarity is None:
         raise ValueError(
-            f"{'exploration.kind novelty' if seeks else 'planner.revisit_cost'} imagines every action: it needs a Discrete "
-            f"action space, got {actions.space}"
+            f"exploration.kind novelty imagines every action: it needs a Discrete action space, got {actions.space}"
         )
     explorer: Explorer
     if seeks:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from jepa_rl.agent import AgentConfig, JEPAAgent
-from jepa_rl.agent.config import from_dict
+from jepa_rl.agent import JEPAAgent
 from jepa_rl.envs.make import make_env
 from jepa_rl.envs.tabular import counting_table, minigrid_table
 from jepa_rl.scripts.counting_study.factors import counting_images
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.measure import follow, heldout_episodes, our_contender
+from jepa_rl.scripts.minigrid_benchmark.measure import follow_agent
 from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX
 from jepa_rl.world_model.bisimulation import separation_depth
 from jepa_rl.world_model.diagnostics import effective_rank
@@ -40,9 +39,7 @@ class Situations:
 
 def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     """Train the cell's variant, with its curve in ``out``/NAME-seedN.csv; the last evaluation and the representation."""
-    factory = functools.partial(make_env, cell["env_id"])
-    agent = JEPAAgent(from_dict(AgentConfig, cell["settings"]["agent"]), factory, seed=cell["seed"], device="cpu")
-    followed = follow(cell, our_contender(agent), heldout_episodes(cell, factory), out)
+    agent, followed = follow_agent(cell, out)
     return followed | {"representation": representation(agent, situations(cell["env_id"]))}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task
+from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task, agent_cells, require_known
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
@@ -127,25 +127,11 @@ def cells(
 
     Raises ValueError for a slug that is no variant's.
     """
-    if unknown := [slug for slug in slugs if slug not in NAMES]:
-        near = difflib.get_close_matches(unknown[0], NAMES) or list(NAMES)
-        raise ValueError(f"unknown variant {unknown[0]!r}; did you mean {' or '.join(near)}?")
-    chosen = [variant for variant in VARIANTS if variant.slug in slugs]
-    return [
-        {
-            "name": f"{each.name}-{variant.slug}",
-            "seed": seed,
-            "env_id": each.env_id,
-            "algo": variant.slug,
-            "env_steps": each.env_steps,
-            "eval_every": each.eval_every,
-            "episodes": episodes,
-            "settings": {
-                "preset": preset_of(each),
-                "agent": dataclasses.asdict(agent_config(preset_of(each), (*variant.options, *extra))),
-            },
-        }
-        for seed in range(seeds)
-        for each in tasks
-        for variant in chosen
-    ]
+    require_known("variant", slugs, list(NAMES))
+    options = {variant.slug: (*variant.options, *extra) for variant in VARIANTS if variant.slug in slugs}
+
+    def settings(chosen: Task, slug: str) -> dict[str, Any]:
+        name = preset_of(chosen)
+        return {"preset": name, "agent": dataclasses.asdict(agent_config(name, options[slug]))}
+
+    return agent_cells(tasks, list(options), seeds, episodes=episodes, settings=settings)

@@ -44,13 +44,16 @@ def contender(cell: Cell, factory: Factory) -> Contender:
     """The cell's algorithm, untrained."""
     algo, settings, seed = cell["algo"], cell["settings"], cell["seed"]
     if algo == "jepa":
-        agent = JEPAAgent(from_dict(AgentConfig, settings["agent"]), factory, seed=seed, device="cpu")
-        return our_contender(agent)
+        return our_contender(_agent(cell, factory))
     model = BASELINES[algo].make(factory, settings, seed, cell["env_steps"])
     policy: PolicyPredictor = model
     if isinstance(model, DQN):
         policy = EpsilonGreedy(model, settings["epsilon_end"], np.random.default_rng(HELDOUT_SEED + seed))
     return Contender(model=model, policy=policy, repeatable=True)
+
+
+def _agent(cell: Cell, factory: Factory) -> JEPAAgent:
+    return JEPAAgent(from_dict(AgentConfig, cell["settings"]["agent"]), factory, seed=cell["seed"], device="cpu")
 
 
 def our_contender(agent: JEPAAgent) -> Contender:
@@ -115,3 +118,10 @@ def follow(cell: Cell, who: Contender, held: Episodes, out: Path, curve_class: t
         curve = curve_class(cell, who, held, file)
         who.model.learn(cell["env_steps"], callback=[*who.callbacks, curve])
     return curve.result()
+
+
+def follow_agent(cell: Cell, out: Path) -> tuple[JEPAAgent, dict[str, Any]]:
+    """Train our agent with the settings of a cell, of any task; the trained agent, and what ``follow`` returns."""
+    factory = functools.partial(make_env, cell["env_id"])
+    agent = _agent(cell, factory)
+    return agent, follow(cell, our_contender(agent), heldout_episodes(cell, factory), out)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -107,3 +108,39 @@ def cells(
         for chosen in tasks
         for algorithm in algorithms
     ]
+
+
+def agent_cells(
+    tasks: Sequence[Task],
+    slugs: Sequence[str],
+    seeds: int,
+    *,
+    episodes: int,
+    settings: Callable[[Task, str], dict[str, Any]],
+) -> list[Cell]:
+    """One cell of our agent per task, slug and seed; the first seed of everything comes first.
+
+    A slug names a way to set the agent up, is the "algo" of its curves, and ``settings`` says what it is on a task.
+    """
+    return [
+        {
+            "name": f"{each.name}-{slug}",
+            "seed": seed,
+            "env_id": each.env_id,
+            "algo": slug,
+            "env_steps": each.env_steps,
+            "eval_every": each.eval_every,
+            "episodes": episodes,
+            "settings": settings(each, slug),
+        }
+        for seed in range(seeds)
+        for each in tasks
+        for slug in slugs
+    ]
+
+
+def require_known(what: str, slugs: Sequence[str], known: Sequence[str]) -> None:
+    """ValueError with the nearest names where one of ``slugs`` is not ``known``."""
+    if unknown := [slug for slug in slugs if slug not in known]:
+        near = difflib.get_close_matches(unknown[0], known) or list(known)
+        raise ValueError(f"unknown {what} {unknown[0]!r}; did you mean {' or '.join(near)}?")

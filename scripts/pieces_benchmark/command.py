@@ -10,12 +10,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from jepa_rl.agent import AgentConfig, JEPAAgent
-from jepa_rl.agent.config import from_dict
-from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.grid import Cell, run_grid
 from jepa_rl.scripts.grid_args import GridArgs
-from jepa_rl.scripts.minigrid_benchmark.measure import follow, heldout_episodes, our_contender
+from jepa_rl.scripts.minigrid_benchmark.measure import follow_agent
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete, task
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.pieces_benchmark.page import render, terminal_table
@@ -51,9 +48,7 @@ class PiecesArgs(GridArgs):
 
 def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     """Train the cell's agent, with its curve in ``out``/NAME-seedN.csv; the last evaluation."""
-    factory = functools.partial(make_env, cell["env_id"])
-    agent = JEPAAgent(from_dict(AgentConfig, cell["settings"]["agent"]), factory, seed=cell["seed"], device="cpu")
-    return follow(cell, our_contender(agent), heldout_episodes(cell, factory), out)
+    return follow_agent(cell, out)[1]
 
 
 def main(arguments: Sequence[str]) -> None:

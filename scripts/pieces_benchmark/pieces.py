@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jepa_rl.agent import preset
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task, agent_cells, require_known
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 3
@@ -103,26 +102,12 @@ def cells(
 
     Raises ValueError for a slug that is no piece's.
     """
-    if unknown := [slug for slug in slugs if slug not in SLUGS]:
-        near = difflib.get_close_matches(unknown[0], SLUGS) or list(SLUGS)
-        raise ValueError(f"unknown piece {unknown[0]!r}; did you mean {' or '.join(near)}?")
+    require_known("piece", slugs, SLUGS)
     agents = {
         piece.slug: dataclasses.asdict(overridden(preset(PRESET).agent, (*piece.options, *extra)))
         for piece in PIECES
         if piece.slug in slugs
     }
-    return [
-        {
-            "name": f"{task.name}-{slug}",
-            "seed": seed,
-            "env_id": task.env_id,
-            "algo": slug,
-            "env_steps": task.env_steps,
-            "eval_every": task.eval_every,
-            "episodes": episodes,
-            "settings": {"preset": PRESET, "agent": agent},
-        }
-        for seed in range(seeds)
-        for task in tasks
-        for slug, agent in agents.items()
-    ]
+    return agent_cells(
+        tasks, list(agents), seeds, episodes=episodes, settings=lambda _, slug: {"preset": PRESET, "agent": agents[slug]}
+    )

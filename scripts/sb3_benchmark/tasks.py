@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from jepa_rl.agent import preset
 from jepa_rl.scripts.benchmark_results import Budget
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import PPO_SETTINGS
-from jepa_rl.scripts.minigrid_benchmark.tasks import short_name
+from jepa_rl.scripts.minigrid_benchmark.tasks import require_known, short_name
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
@@ -111,9 +110,7 @@ def cells(
 
     ``extra`` options change the agents' presets. Raises ValueError for a slug that is no variant's.
     """
-    if unknown := [slug for slug in slugs if slug not in SLUGS]:
-        near = difflib.get_close_matches(unknown[0], SLUGS) or list(SLUGS)
-        raise ValueError(f"unknown variant {unknown[0]!r}; did you mean {' or '.join(near)}?")
+    require_known("variant", slugs, SLUGS)
     agents = {each: dataclasses.asdict(overridden(preset(each.preset).agent, extra)) for each in tasks}
     return [
         _cell(each, variant, seed, episodes, agents[each])

@@ -187,3 +187,10 @@ def test_predict_leaves_the_state_that_it_is_given_alone():
 def test_actions_that_cannot_be_listed_are_refused():
     with pytest.raises(ValueError, match=r"revisit_cost must be 0 for actions that are not Discrete, got 0\.1"):
         JEPAAgent(dataclasses.replace(AgentConfig(), planner=PlannerConfig(revisit_cost=0.1)), "Pendulum-v1", seed=0)
+
+
+def test_learning_does_not_forget_a_cost_that_it_keeps_no_memories_for():
+    agent = untrained(0.0)
+    agent.set_planner(PlannerConfig(kind="exhaustive", horizon=1, revisit_cost=1.0))
+    with pytest.raises(ValueError, match=r"to learn with planner\.revisit_cost, give it to the agent's configuration"):
+        agent.learn(2_000)
