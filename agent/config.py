@@ -50,8 +50,8 @@ class ExplorationConfig:
     warmup: int = 1_000
     """Environment steps with random actions only, before the planner takes over."""
     epsilon_start: float = 1.0
-    """Share of random actions right after the warm-up. With novelty, the share of steps that seek it once something was
-    rewarded, as long as no more episodes are; it falls with their success."""
+    """Share of random actions right after the warm-up. With novelty, the share of seeking steps once something was
+    rewarded; it falls as more episodes are."""
     epsilon_end: float = 0.1
     """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking steps."""
     epsilon_steps: int = 5_000
