@@ -10,7 +10,7 @@ import torch
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.world_model import Batch, ObservationSpec, build_world_model, loss_terms, loss_weights
 from jepa_rl.world_model.alignment import encoder_gradient
-from jepa_rl.world_model.target import ema_update, frozen_copy
+from jepa_rl.world_model.target import EMAUpdate, frozen_copy
 from jepa_rl.world_model.weighting import project_conflicts, uncertainty_weighted
 
 
@@ -46,6 +46,7 @@ class Learner:
             generator=initialisation,
         ).to(device)
         self.ema = frozen_copy(self.model) if config.model.needs_ema else None
+        self._move_ema = None if self.ema is None else EMAUpdate(self.ema, self.model, config.model.ema_rate)
         self._parts = self._trained_parts()
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
 
@@ -74,8 +75,8 @@ class Learner:
         else:
             loss.backward()
         norms = self._descend(loss, schedule)
-        if self.ema is not None:
-            ema_update(self.ema, self.model, self._config.model.ema_rate)
+        if self._move_ema is not None:
+            self._move_ema()
         clipped = norms["total"] > self._config.training.max_gradient_norm
         figures = {f"{name}_loss": term.detach() for name, term in {**terms, "total": loss}.items()}
         figures |= {f"{name}_gradient_norm": norm for name, norm in norms.items()}

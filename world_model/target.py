@@ -24,9 +24,17 @@ def frozen_call(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
     return output
 
 
-@torch.no_grad()
-def ema_update(target: nn.Module, online: nn.Module, rate: float) -> None:
-    """Move every parameter of ``target`` by the share ``rate`` towards ``online``; buffers are copied."""
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), rate)
-    for kept, new in zip(target.buffers(), online.buffers(), strict=True):
-        kept.copy_(new)
+class EMAUpdate:
+    """Moves every parameter of ``target`` by the share ``rate`` towards ``online`` when called; buffers are copied."""
+
+    def __init__(self, target: nn.Module, online: nn.Module, rate: float) -> None:
+        # Listed once: walking the modules takes longer than the arithmetic.
+        self._parameters = list(target.parameters()), list(online.parameters())
+        self._buffers = list(zip(target.buffers(), online.buffers(), strict=True))
+        self._rate = rate
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        torch._foreach_lerp_(*self._parameters, self._rate)
+        for kept, new in self._buffers:
+            kept.copy_(new)

@@ -25,7 +25,7 @@ from jepa_rl.world_model import (
 from jepa_rl.world_model.encoders import ImageFormat
 from jepa_rl.world_model.masked import MaskedPredictor, block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.patches import PatchEncoder, TransformerBlock, grid_positions
-from jepa_rl.world_model.target import ema_update, frozen_copy
+from jepa_rl.world_model.target import EMAUpdate, frozen_copy
 
 IMAGE = ObservationSpec(kind="image", shape=(16, 16, 3), dtype="uint8")
 PATCHES = EncoderConfig(image_encoder="patches", patches=PatchConfig(size=4, width=16, depth=1, heads=2))
@@ -351,7 +351,7 @@ def test_training_on_counting_images_predicts_better_than_the_mean_target_and_mo
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        ema_update(ema, model, config.ema_rate)
+        EMAUpdate(ema, model, config.ema_rate)()
     with torch.no_grad():
         achieved = loss_terms(model, ema, batch_of(held), config, discount=0.9, generator=generator)["masked"].item()
         known, target = (functional.layer_norm(ema.encode_patches(each), (32,)) for each in (seen, held))

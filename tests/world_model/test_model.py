@@ -25,7 +25,7 @@ from jepa_rl.world_model.encoders import (
     VectorEncoder,
     normalize_contrast,
 )
-from jepa_rl.world_model.target import ema_update, frozen_copy
+from jepa_rl.world_model.target import EMAUpdate, frozen_copy
 
 VECTOR = ObservationSpec(kind="vector", shape=(5,))
 
@@ -205,7 +205,7 @@ def test_ema_moves_the_stated_share_and_copies_buffers():
         online.weight.fill_(3.0)
         online.running_mean.fill_(7.0)
     copy = frozen_copy(target)
-    ema_update(copy, online, 0.25)
+    EMAUpdate(copy, online, 0.25)()
     assert copy.weight.tolist() == [1.5, 1.5]
     assert copy.running_mean.tolist() == [7.0, 7.0]
     assert not copy.weight.requires_grad
