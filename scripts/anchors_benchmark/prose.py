@@ -150,7 +150,8 @@ def _answer(results: Results) -> str:
         f"{words} {', '.join(by_verdict[verdict])}" for verdict, words in opening.items() if verdict in by_verdict
     )
     chance = "P is the chance that a run of (a) is better than one of the other on the same task:"
-    return "\n".join([f"**Joint training (a) {told}.**\n", f"{chance}\n", *lines])
+    where = ", ".join(task.name for task in results.tasks)
+    return "\n".join([f"**On {where} joint training (a) {told}.**\n", f"{chance}\n", *lines])
 
 
 def _verdict(found: Interval) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from jepa_rl.agent import preset
+from jepa_rl.scripts.anchors_benchmark import command as anchors
+from jepa_rl.scripts.anchors_benchmark import variants
 from jepa_rl.scripts.control_benchmark import command as control
 from jepa_rl.scripts.control_benchmark import tasks as control_tasks
 from jepa_rl.scripts.minigrid_benchmark import command as minigrid
@@ -14,15 +16,25 @@ from jepa_rl.scripts.minigrid_benchmark import tasks as minigrid_tasks
 ROOT = Path(__file__).parents[2]
 
 
+def beside_baselines(tasks, name):
+    agent = preset(name).agent
+    return tasks.cells(tasks.TASKS, tasks.ALGORITHMS, tasks.SEEDS, preset=name, agent=agent, episodes=tasks.EPISODES)
+
+
+def of_variants():
+    return variants.cells(variants.TASKS, list(variants.NAMES), variants.SEEDS, episodes=minigrid_tasks.EPISODES)
+
+
 @pytest.mark.parametrize(
-    ("command", "tasks", "name"),
-    [(control, control_tasks, "control"), (minigrid, minigrid_tasks, "minigrid")],
-    ids=["control", "minigrid"],
+    ("command", "grid"),
+    [
+        (control, beside_baselines(control_tasks, "control")),
+        (minigrid, beside_baselines(minigrid_tasks, "minigrid")),
+        (anchors, of_variants()),
+    ],
+    ids=["control", "minigrid", "anchors"],
 )
-def test_the_kept_results_are_of_todays_grid(command, tasks, name):
-    grid = tasks.cells(
-        tasks.TASKS, tasks.ALGORITHMS, tasks.SEEDS, preset=name, agent=preset(name).agent, episodes=tasks.EPISODES
-    )
+def test_the_kept_results_are_of_todays_grid(command, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}
     kept = [json.loads(path.read_text()) for path in sorted((ROOT / command.RESULTS).glob("*-seed*.json"))]
     assert kept
