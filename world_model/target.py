@@ -29,12 +29,13 @@ class EMAUpdate:
 
     def __init__(self, target: nn.Module, online: nn.Module, rate: float) -> None:
         # Listed once: walking the modules takes longer than the arithmetic.
-        self._parameters = list(target.parameters()), list(online.parameters())
+        self._slow: list[torch.Tensor] = list(target.parameters())
+        self._fast: list[torch.Tensor] = list(online.parameters())
         self._buffers = list(zip(target.buffers(), online.buffers(), strict=True))
         self._rate = rate
 
     @torch.no_grad()
     def __call__(self) -> None:
-        torch._foreach_lerp_(*self._parameters, self._rate)
+        torch._foreach_lerp_(self._slow, self._fast, self._rate)
         for kept, new in self._buffers:
             kept.copy_(new)
