@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tempfile
 import traceback
@@ -259,3 +260,10 @@ def _differences(found: Any, expected: Any, name: str = "") -> list[str]:
         for key in keys
         for line in _differences(found.get(key, "missing"), expected.get(key, "missing"), f"{name}.{key}" if name else key)
     ]
+
+
+def require_known(what: str, slugs: Sequence[str], known: Sequence[str]) -> None:
+    """ValueError with the nearest names where one of ``slugs`` is not ``known``."""
+    if unknown := [slug for slug in slugs if slug not in known]:
+        near = difflib.get_close_matches(unknown[0], known) or list(known)
+        raise ValueError(f"unknown {what} {unknown[0]!r}; did you mean {' or '.join(near)}?")

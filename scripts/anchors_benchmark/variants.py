@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jepa_rl.agent import AgentConfig, preset
-from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task, agent_cells, require_known
+from jepa_rl.scripts.grid import Cell, require_known
+from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task, agent_cells
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -137,10 +136,3 @@ def agent_cells(
         for each in tasks
         for slug in slugs
     ]
-
-
-def require_known(what: str, slugs: Sequence[str], known: Sequence[str]) -> None:
-    """ValueError with the nearest names where one of ``slugs`` is not ``known``."""
-    if unknown := [slug for slug in slugs if slug not in known]:
-        near = difflib.get_close_matches(unknown[0], known) or list(known)
-        raise ValueError(f"unknown {what} {unknown[0]!r}; did you mean {' or '.join(near)}?")

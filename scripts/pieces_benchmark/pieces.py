@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jepa_rl.agent import preset
-from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.minigrid_benchmark.tasks import Task, agent_cells, require_known
+from jepa_rl.scripts.grid import Cell, require_known
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task, agent_cells
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 3

@@ -9,9 +9,9 @@ from typing import Any
 
 from jepa_rl.agent import preset
 from jepa_rl.scripts.benchmark_results import Budget
-from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.grid import Cell, require_known
 from jepa_rl.scripts.minigrid_benchmark.baselines import PPO_SETTINGS
-from jepa_rl.scripts.minigrid_benchmark.tasks import require_known, short_name
+from jepa_rl.scripts.minigrid_benchmark.tasks import short_name
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
