@@ -130,7 +130,7 @@ PRESETS = {
             exploration=ExplorationConfig(
                 warmup=1_000, epsilon_start=0.1, epsilon_end=0.02, epsilon_steps=4_000, noise=0.2, repeat=24
             ),
-            # Long windows: what Acrobot gains in three steps is lost in the error of the values that targets bootstrap on.
+            # Long windows: what a few steps of Acrobot gain is small beside the error of the values that end the targets.
             training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=32, transitions=6, learning_rate=5e-4),
         ),
     ),

@@ -151,7 +151,7 @@ def _answer(results: Results) -> str:
     )
     chance = "P is the chance that a run of (a) is better than one of the other on the same task:"
     where = ", ".join(task.name for task in results.tasks)
-    return "\n".join([f"**On {where} joint training (a) {told}.**\n", f"{chance}\n", *lines])
+    return "\n".join([f"**On {where}: joint training (a) {told}.**\n", f"{chance}\n", *lines])
 
 
 def _verdict(found: Interval) -> str:

@@ -244,7 +244,7 @@ def test_the_page_says_what_the_results_say(tmp_path):
         "- (a) joint against **(d) auxiliaries only**: at the end no difference is shown (P = 0.50 (0.50 to 0.50))" in page
     )
     assert (
-        "**On DoorKey-5x5, SimpleCrossingS9N1 joint training (a) ends with more success than (b) dynamics only; "
+        "**On DoorKey-5x5, SimpleCrossingS9N1: joint training (a) ends with more success than (b) dynamics only; "
         "shows no difference from (d) auxiliaries only.**" in page
     )
     assert "**Runs that merge more succeed less on 1 of 2 tasks (DoorKey-5x5). Of 6 runs that fail, 0 merge" in page
