@@ -169,7 +169,8 @@ def _merging(results: Results) -> str:
     told = f"Runs that merge more succeed less on {len(shown)} of {len(found)} tasks{_brackets(shown)}."
     if failed:
         told += (
-            f" Of {failed} runs that fail, {unexplained} merge no more than some run of the same task that does not fail."
+            " Failing runs that merge no more than some run of the same task that does not fail: "
+            f"{unexplained} of {failed}."
         )
     return "\n".join([f"**{told}**\n", *(f"- **{name}**: {_explained(each)}" for name, each in found.items())])
 
@@ -190,8 +191,8 @@ def _explained(found: Relation) -> str:
     if not found.failed:
         return f"{first}. No run ends below {FAILED:g}."
     return (
-        f"{first}. Of {found.failed} runs that end below {FAILED:g}, {found.unexplained} merge no more than some run that "
-        "does not: for these merging is not the reason."
+        f"{first}. Runs that end below {FAILED:g} and yet merge no more than some run that does not, so that merging is "
+        f"not their reason: {found.unexplained} of {found.failed}."
     )
 
 

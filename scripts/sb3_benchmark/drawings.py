@@ -28,7 +28,7 @@ def _panel(axes: Axes, results: Results, env_id: str) -> None:
     before = max(run.earlier_steps for run in results.runs if run.cell["env_id"] == env_id)
     if before:
         axes.axvspan(0, before, color=GREY, alpha=0.15, linewidth=0)
-        axes.text(before / 2, 0.5, "pre-training", rotation=90, fontsize=8, color=INK, ha="center", va="center")
+        axes.text(before / 2, 0.02, "pre-training", rotation=90, fontsize=8, color=INK, ha="center", va="bottom")
     for slug in results.variants(env_id):
         runs = results.of(env_id, slug)
         if slug == IMAGINED:

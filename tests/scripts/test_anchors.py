@@ -247,12 +247,13 @@ def test_the_page_says_what_the_results_say(tmp_path):
         "**On DoorKey-5x5, SimpleCrossingS9N1: joint training (a) ends with more success than (b) dynamics only; "
         "shows no difference from (d) auxiliaries only.**" in page
     )
-    assert "**Runs that merge more succeed less on 1 of 2 tasks (DoorKey-5x5). Of 6 runs that fail, 0 merge" in page
+    assert "**Runs that merge more succeed less on 1 of 2 tasks (DoorKey-5x5). Failing runs that merge no more" in page
+    assert "of the same task that does not fail: 0 of 6.**" in page
     assert "| (a) joint | 1.00 ± 0.00 | 0.10 ± 0.00 |" in page
     assert "| (b) dynamics only | 0.10 ± 0.00 | - |" in page
     assert "2,000 (2,000, 2,000, 2,000); 2,000 ± 0" in page
     assert "- **DoorKey-5x5**: runs that merge more succeed less (rank correlation -0." in page
-    assert "Of 3 runs that end below 0.5, 0 merge no more than some run that does not" in page
+    assert "so that merging is not their reason: 0 of 3" in page
     assert "- **SimpleCrossingS9N1**: merging or success does not vary over the 3 runs" in page
     assert "DoorKey-5x5: 7 of 107" in page
 

@@ -12,6 +12,8 @@ from jepa_rl.scripts.control_benchmark import command as control
 from jepa_rl.scripts.control_benchmark import tasks as control_tasks
 from jepa_rl.scripts.minigrid_benchmark import command as minigrid
 from jepa_rl.scripts.minigrid_benchmark import tasks as minigrid_tasks
+from jepa_rl.scripts.sb3_benchmark import command as sb3
+from jepa_rl.scripts.sb3_benchmark import tasks as sb3_tasks
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,14 +27,19 @@ def of_variants():
     return variants.cells(variants.TASKS, list(variants.NAMES), variants.SEEDS, episodes=minigrid_tasks.EPISODES)
 
 
+def of_encoders():
+    return sb3_tasks.cells(sb3_tasks.TASKS, sb3_tasks.SLUGS, sb3_tasks.SEEDS, episodes=minigrid_tasks.EPISODES)
+
+
 @pytest.mark.parametrize(
     ("command", "grid"),
     [
         (control, beside_baselines(control_tasks, "control")),
         (minigrid, beside_baselines(minigrid_tasks, "minigrid")),
         (anchors, of_variants()),
+        (sb3, of_encoders()),
     ],
-    ids=["control", "minigrid", "anchors"],
+    ids=["control", "minigrid", "anchors", "sb3"],
 )
 def test_the_kept_results_are_of_todays_grid(command, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}
