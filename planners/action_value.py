@@ -22,6 +22,24 @@ class ActionValueModel(Protocol):
         ...
 
 
+def action_values(model: object, latent: Tensor, count: int) -> Tensor:
+    """Q [N, count] of every one of ``count`` actions at latents [N, D].
+
+    Raises TypeError for a model without ``action_values``, ValueError for one that does not value every action,
+    FloatingPointError for values that are not finite.
+    """
+    if not isinstance(model, ActionValueModel):
+        raise TypeError(f"this planner needs a model with action_values, got {type(model).__name__}")
+    value = model.action_values(latent)
+    expected = len(latent), count
+    if value.shape != expected:
+        raise ValueError(f"action values must have shape {list(expected)}, got {list(value.shape)}")
+    finite = torch.isfinite(value)
+    if not finite.all():
+        raise FloatingPointError(f"action values are not finite in {int((~finite).sum())} entries")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActionValuePlanner:
     """Act by argmax_a Q(z, a): the control that shows what planning adds to the same model."""
@@ -45,17 +63,9 @@ class ActionValuePlanner:
         """Choose from each of the latents [B, D] separately; see ``Planner.plan``.
 
         ``warm_start``, ``warm`` and ``proposals`` change nothing. With ``deterministic`` False the action is drawn with
-        weights exp(Q / temperature). Raises TypeError for a model without ``action_values``, ValueError for one that does
-        not value every action, FloatingPointError for values that are not finite.
+        weights exp(Q / temperature). Raises what ``action_values`` does.
         """
-        if not isinstance(model, ActionValueModel):
-            raise TypeError(f"planner.kind 'value' needs a model with action_values, got {type(model).__name__}")
-        value = model.action_values(latent)
-        expected = len(latent), self.space.joint_count
-        if value.shape != expected:
-            raise ValueError(f"action values must have shape {list(expected)}, got {list(value.shape)}")
-        if not torch.isfinite(value).all():
-            raise FloatingPointError(f"action values are not finite in {int((~torch.isfinite(value)).sum())} entries")
+        value = action_values(model, latent, self.space.joint_count)
         if first_cost is not None:
             value = value - first_cost
         chosen = (

@@ -42,6 +42,11 @@ class PlannerConfig:
     temperature: float = 0.1
     """Units of return. mppi weighs sequences by exp(return / temperature); so is a plan drawn that is not deterministic."""
 
+    trace: float = 1.0
+    """exhaustive: lambda. Below 1 a sequence is worth a mixture of the returns that end after each of its steps with the Q
+    of the next action, the first of them at the root, and not only the one at the horizon: errors of single values weigh
+    less."""
+
     revisit_cost: float = 0.0
     """Units of return by which a plan is worth less for each time that the episode was where its first action leads; for
     Discrete actions. On its way to a goal an optimal policy of a deterministic environment never comes back to where it
@@ -77,7 +82,7 @@ class PlannerConfig:
             raise ValueError(f"kind 'value' imagines nothing: horizon must be 1, got {self.horizon}")
         if self.elites > self.samples:
             raise ValueError(f"elites must be at most samples={self.samples}, got {self.elites}")
-        for name in ("elite_carry_fraction", "momentum", "warm_probability"):
+        for name in ("elite_carry_fraction", "momentum", "warm_probability", "trace"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("temperature", "initial_std", "min_std"):

@@ -54,7 +54,13 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
 
 
 def _exhaustive(config: PlannerConfig, actions: FiniteActions, discount: float) -> ExhaustivePlanner:
-    return ExhaustivePlanner(space=actions, horizon=config.horizon, discount=discount, temperature=config.temperature)
+    return ExhaustivePlanner(
+        space=actions,
+        horizon=config.horizon,
+        discount=discount,
+        temperature=config.temperature,
+        trace=config.trace,
+    )
 
 
 def _leaves(config: PlannerConfig, actions: FiniteActions) -> int:

@@ -65,6 +65,10 @@ class Rollout:
         self._check("return", total)
         return total
 
+    def finish_by(self, action_value: Tensor) -> Tensor:
+        """The returns [N, A] of going on with each of A actions that are worth ``action_value`` [N, A] where they start."""
+        return self.imagined_return.unsqueeze(1) + self.weight.unsqueeze(1) * action_value
+
     def _check(self, name: str, term: Tensor) -> None:
         if term.shape != self.weight.shape:  # [N, 1] would broadcast in silence
             raise ValueError(f"imagined {name} must have shape {list(self.weight.shape)}, got {list(term.shape)}")

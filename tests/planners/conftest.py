@@ -23,6 +23,7 @@ class TabularModel:
     reward: np.ndarray  # float [S, A]
     continuation: np.ndarray  # float [S, A]
     state_value: np.ndarray  # float [S]
+    action_value: np.ndarray | None = None  # float [S, A]
     rows_stepped: list[int] = field(default_factory=list)
 
     def step(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,8 +40,24 @@ class TabularModel:
     def value(self, latent: Tensor) -> Tensor:
         return torch.as_tensor(self.state_value)[latent[:, 0].long()].float()
 
+    def action_values(self, latent: Tensor) -> Tensor:
+        if self.action_value is None:
+            raise AssertionError("nobody may ask for action values")
+        return torch.as_tensor(self.action_value)[latent[:, 0].long()].float()
+
     def latents(self, *states: int) -> Tensor:
         return torch.tensor([[float(state)] for state in states])
+
+    def mixed_return(self, state: int, sequence: tuple[int, ...], discount: float, trace: float) -> float:
+        """The lambda-return of ``sequence``: its returns with Q after 0 to H - 1 steps, and the one to its end."""
+        assert self.action_value is not None
+        mixture, total, weight, at = 0.0, 0.0, 1.0, state
+        for depth, action in enumerate(sequence):
+            mixture += (1 - trace) * trace**depth * (total + weight * float(self.action_value[at, action]))
+            total += weight * float(self.reward[at, action])
+            weight *= discount * float(self.continuation[at, action])
+            at = int(self.next_state[at, action])
+        return mixture + trace ** len(sequence) * self.return_of(state, sequence, discount)
 
     def return_of(self, state: int, sequence: tuple[int, ...], discount: float) -> float:
         """The return of joint action numbers from ``state``, in plain Python."""

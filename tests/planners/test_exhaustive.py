@@ -37,6 +37,44 @@ def test_the_plan_is_the_best_of_all_sequences(space, horizon, discount, random_
         assert torch.equal(plan.action, plan.actions[:, 0])
 
 
+@pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.parametrize(("horizon", "trace"), [(1, 0.3), (3, 0.5), (3, 0.0), (2, 0.9)])
+def test_with_a_trace_the_plan_is_the_best_mixture_of_the_returns_of_all_depths(
+    space, horizon, trace, random_mdp, generator
+):
+    for seed in range(5):
+        model = random_mdp(seed, space)
+        model.action_value = np.random.default_rng(seed).normal(size=model.reward.shape)
+        plan = exhaustive(space, horizon, 0.9, trace=trace).plan(model, model.latents(0, 5), generator=generator)
+        for row, state in enumerate((0, 5)):
+            mixed = {
+                sequence: model.mixed_return(state, sequence, 0.9, trace)
+                for sequence in model.brute_force(state, horizon, 0.9)
+            }
+            chosen = joint_numbers(space, plan.actions[row])
+            assert mixed[chosen] == pytest.approx(max(mixed.values()), abs=1e-5)
+            assert plan.value[row].item() == pytest.approx(mixed[chosen], abs=1e-5)
+
+
+def test_a_trace_of_0_acts_by_the_action_values_and_of_1_does_not_ask_for_them(random_mdp, generator):
+    space = DiscreteActions(4)
+    model = random_mdp(0, space)
+    exhaustive(space, 2, 0.9).plan(model, model.latents(1), generator=generator)
+    model.action_value = np.random.default_rng(0).normal(size=model.reward.shape)
+    plan = exhaustive(space, 2, 0.9, trace=0.0).plan(model, model.latents(*range(12)), generator=generator)
+    assert plan.action.tolist() == model.action_value.argmax(1).tolist()
+
+
+def test_with_a_trace_values_of_actions_must_be_there_and_finite(random_mdp, quadratic, generator):
+    space = DiscreteActions(2)
+    model, planner = random_mdp(0, space), exhaustive(space, 2, 0.9, trace=0.5)
+    model.action_value = np.full_like(model.reward, np.nan)
+    with pytest.raises(FloatingPointError, match="action values are not finite in 2 entries"):
+        planner.plan(model, model.latents(0), generator=generator)
+    with pytest.raises(TypeError, match="needs a model with action_values, got QuadraticModel"):
+        planner.plan(quadratic, quadratic.latents(0), generator=generator)
+
+
 def test_every_prefix_is_imagined_once(random_mdp, generator):
     space = DiscreteActions(3)
     model = random_mdp(0, space)

@@ -23,7 +23,7 @@ def test_counts_must_be_positive_ints(name):
         PlannerConfig(**{name: True})
 
 
-@pytest.mark.parametrize("name", ["elite_carry_fraction", "momentum", "warm_probability"])
+@pytest.mark.parametrize("name", ["elite_carry_fraction", "momentum", "warm_probability", "trace"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_shares_must_lie_between_0_and_1(name, value):
     with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\], got {value}"):
