@@ -35,9 +35,6 @@ class Preset:
 _MINIGRID = AgentConfig(
     n_envs=4,
     discount=0.97,
-    # Far from a reward the values of actions differ by less than the online weights change from update to update, and
-    # values of imagined latents err by as much: hence the slow weights, and plans that are judged at every depth.
-    acting_weights="ema",
     model=ModelConfig(
         latent_dim=128,
         encoder=EncoderConfig(kind="grid", grid_encoder="perceptron", hidden=(256,), layer_norm=True),
@@ -49,7 +46,7 @@ _MINIGRID = AgentConfig(
         auxiliaries=(AuxiliaryConfig(target="random_linear", size=64),),
         ema_rate=0.02,
     ),
-    planner=PlannerConfig(kind="exhaustive", horizon=2, trace=0.5, temperature=0.01, revisit_cost=0.1),
+    planner=PlannerConfig(kind="exhaustive", horizon=2, temperature=0.01, revisit_cost=0.1),
     # What MiniGrid pays falls with the time taken, which no observation shows.
     replay=ReplayConfig(capacity=200_000, prioritised_fraction=0.25, rewards="sign"),
     exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.8, epsilon_end=0.1),

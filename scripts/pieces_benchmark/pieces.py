@@ -61,18 +61,6 @@ PIECES = (
         options=("--planner.kind", "value", "--planner.horizon", "1"),
     ),
     Piece(
-        slug="leaves-alone",
-        name="plans judged at every depth",
-        instead="the value after two imagined steps alone",
-        options=("--planner.trace", "1"),
-    ),
-    Piece(
-        slug="online-weights",
-        name="slow weights act",
-        instead="the weights of the last update",
-        options=("--acting-weights", "online"),
-    ),
-    Piece(
         slug="no-outcomes",
         name="values of at least an episode's outcome",
         instead="lambda-returns alone",

@@ -40,8 +40,6 @@ def test_each_row_switches_off_what_it_says_and_nothing_else():
         "no-novelty": {f"exploration.{name}" for name in ("kind", "warmup", "epsilon_start", "epsilon_steps")},
         "no-random-auxiliary": {"model.auxiliaries"},
         "no-search": {"planner.kind", "planner.horizon"},
-        "leaves-alone": {"planner.trace"},
-        "online-weights": {"acting_weights"},
         "no-outcomes": {"model.value.at_least_outcome"},
         "no-gap": {"model.value.gap"},
         "no-rewarded-windows": {"replay.prioritised_fraction"},
