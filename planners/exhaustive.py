@@ -31,7 +31,7 @@ class ExhaustivePlanner:
     horizon: int  # environment steps
     discount: float
     temperature: float  # units of return
-    trace: float = 1.0
+    trace: float  # lambda, in [0, 1]
 
     @torch.no_grad()
     def plan(

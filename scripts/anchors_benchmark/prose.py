@@ -34,12 +34,10 @@ episodes and asks its final encoder which states it merges; `--render` remakes t
 {variants}
 
 All else is the preset of the task (`minigrid`; `counting` for the counting environment) with an EMA target branch
-(`model.dynamics.target ema`). Whatever the preset does, plans are judged by the value after their last imagined step alone
-and made with the weights of the last update (`planner.trace 1`, `acting_weights online`): they rest on what is imagined,
-and (g) shows what imagining adds. Every head is there in every variant, and plans are made with it; only whether its
-gradient reaches the encoder differs. Each run collects its own data: a variant that acts badly also learns from worse
-data. On MiniGrid exploring and not coming back imagine with the same latents ([p-jepa.md](p-jepa.md)), so that a variant
-whose latents merge also explores worse.
+(`model.dynamics.target ema`). Every head is there in every variant, and plans are made with it; only whether its gradient
+reaches the encoder differs. Each run collects its own data: a variant that acts badly also learns from worse data. On
+MiniGrid exploring and not coming back imagine with the same latents ([p-jepa.md](p-jepa.md)), so that a variant whose
+latents merge also explores worse.
 
 ## Success
 
@@ -193,7 +191,7 @@ def _explained(found: Relation) -> str:
     if not found.failed:
         return f"{first}. No run ends below {FAILED:g}."
     return (
-        f"{first}. Runs that end below {FAILED:g} and yet merge no more than some run that does not, so that merging is "
+        f"{first}. Runs that end below {FAILED:g} although a run that merges as much or more does not, so that merging is "
         f"not their reason: {found.unexplained} of {found.failed}."
     )
 
