@@ -53,6 +53,8 @@ class PlanningAlgorithm(Algorithm):
         if config.proposals and not self.model.can_propose:
             needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
             raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
+        if config.trace < 1 and config.kind in ("auto", "exhaustive") and not self.config.model.value.weight:
+            raise ValueError("model.value.weight must be positive with planner.trace below 1, got 0")
         if config.revisit_cost and self.familiarity is None:
             raise ValueError(f"planner.revisit_cost must be 0 for actions that are not Discrete, got {config.revisit_cost}")
         self.planner_config = config

@@ -18,7 +18,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig, preset
 from jepa_rl.agent.config import ExplorationConfig, from_dict
 from jepa_rl.envs import make_env
-from jepa_rl.world_model import DynamicsConfig, RewardConfig, TerminationConfig, ValueConfig
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.world_model import DynamicsConfig, ModelConfig, RewardConfig, TerminationConfig, ValueConfig
 
 
 def weights(agent) -> list[torch.Tensor]:
@@ -294,3 +295,11 @@ def test_a_config_survives_json_and_refuses_unknown_options():
         from_dict(AgentConfig, plain)
     with pytest.raises(ValueError, match=r"replay\.capacity must be int, got 'many'"):
         from_dict(AgentConfig, {"replay": {"capacity": "many"}})
+
+
+def test_plans_that_ask_for_action_values_need_a_value_head_from_the_start():
+    planner = PlannerConfig(kind="exhaustive", horizon=1, trace=0.5)
+    without = AgentConfig(model=ModelConfig(value=ValueConfig(weight=0.0)), planner=planner)
+    with pytest.raises(ValueError, match=r"model\.value\.weight must be positive with planner\.trace below 1, got 0"):
+        JEPAAgent(without, "CartPole-v1", seed=0)
+    JEPAAgent(AgentConfig(model=ModelConfig(value=ValueConfig(weight=1.0)), planner=planner), "CartPole-v1", seed=0)
