@@ -35,6 +35,7 @@ class Preset:
 _MINIGRID = AgentConfig(
     n_envs=4,
     discount=0.97,
+    acting_weights="ema",
     model=ModelConfig(
         latent_dim=128,
         encoder=EncoderConfig(kind="grid", grid_encoder="perceptron", hidden=(256,), layer_norm=True),
@@ -46,7 +47,8 @@ _MINIGRID = AgentConfig(
         auxiliaries=(AuxiliaryConfig(target="random_linear", size=64),),
         ema_rate=0.02,
     ),
-    planner=PlannerConfig(kind="exhaustive", horizon=2, temperature=0.01, revisit_cost=0.1),
+    # Values of neighbouring places differ by less than those of imagined latents err: Q at the root tempers the leaves.
+    planner=PlannerConfig(kind="exhaustive", horizon=2, trace=0.8, temperature=0.01, revisit_cost=0.1),
     # What MiniGrid pays falls with the time taken, which no observation shows.
     replay=ReplayConfig(capacity=200_000, prioritised_fraction=0.25, rewards="sign"),
     exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.8, epsilon_end=0.1),

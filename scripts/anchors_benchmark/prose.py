@@ -34,10 +34,11 @@ episodes and asks its final encoder which states it merges; `--render` remakes t
 {variants}
 
 All else is the preset of the task (`minigrid`; `counting` for the counting environment) with an EMA target branch
-(`model.dynamics.target ema`). Every head is there in every variant, and plans are made with it; only whether its gradient
-reaches the encoder differs. Each run collects its own data: a variant that acts badly also learns from worse data. On
-MiniGrid exploring and not coming back imagine with the same latents ([p-jepa.md](p-jepa.md)), so that a variant whose
-latents merge also explores worse.
+(`model.dynamics.target ema`), the weights as trained act, and plans are worth what is imagined to their end
+(`planner.trace 1`), so that Q at the root cannot stand in for an encoder that imagines badly. Every head is there in
+every variant, and plans are made with it; only whether its gradient reaches the encoder differs. Each run collects
+its own data: a variant that acts badly also learns from worse data. On MiniGrid exploring and not coming back imagine
+with the same latents ([p-jepa.md](p-jepa.md)), so that a variant whose latents merge also explores worse.
 
 ## Success
 

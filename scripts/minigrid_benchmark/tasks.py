@@ -53,7 +53,7 @@ TASKS = (
     Task("MiniGrid-DoorKey-8x8-v0", 400_000, 20_000, ours=(40_000, 4_000)),
     Task("MiniGrid-SimpleCrossingS9N1-v0", 150_000, 6_000, ours=(12_000, 1_000)),
     Task("MiniGrid-Dynamic-Obstacles-5x5-v0", 150_000, 6_000, ours=(12_000, 1_000)),
-    Task("MiniGrid-FourRooms-v0", 300_000, 12_000, ours=(40_000, 4_000)),
+    Task("MiniGrid-FourRooms-v0", 300_000, 12_000, ours=(300_000, 20_000)),
 )
 QUICK = Task("MiniGrid-DoorKey-5x5-v0", 9_000, 1_500)
 DEFAULT_BUDGET = 200_000, 10_000

@@ -61,6 +61,18 @@ PIECES = (
         options=("--planner.kind", "value", "--planner.horizon", "1"),
     ),
     Piece(
+        slug="leaves-alone",
+        name="plans judged at every depth",
+        instead="the value of the last latent alone closes a plan",
+        options=("--planner.trace", "1"),
+    ),
+    Piece(
+        slug="weights-as-trained",
+        name="plans with the slow copy",
+        instead="the model as trained acts",
+        options=("--acting-weights", "online"),
+    ),
+    Piece(
         slug="no-outcomes",
         name="values of at least an episode's outcome",
         instead="lambda-returns alone",

@@ -40,6 +40,8 @@ def test_each_row_switches_off_what_it_says_and_nothing_else():
         "no-novelty": {f"exploration.{name}" for name in ("kind", "warmup", "epsilon_start", "epsilon_steps")},
         "no-random-auxiliary": {"model.auxiliaries"},
         "no-search": {"planner.kind", "planner.horizon"},
+        "leaves-alone": {"planner.trace"},
+        "weights-as-trained": {"acting_weights"},
         "no-outcomes": {"model.value.at_least_outcome"},
         "no-gap": {"model.value.gap"},
         "no-rewarded-windows": {"replay.prioritised_fraction"},
