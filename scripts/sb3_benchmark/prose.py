@@ -25,7 +25,7 @@ from jepa_rl.scripts.sb3_benchmark.summary import (
 )
 from jepa_rl.scripts.sb3_benchmark.tasks import IMAGINED, OTHERS, PLAIN, PPO, SEEDS, SLUGS, TASKS, VARIANTS, cells, task
 
-GAIN, LOSS, TIE, OPEN = "more success", "less success", "no difference shown", "too few seeds for a verdict"
+VERDICTS = GAIN, LOSS, TIE, OPEN = "more success", "less success", "no difference shown", "too few seeds for a verdict"
 
 TEMPLATE = """\
 # What the encoder, its co-training and the imagined environment buy PPO
@@ -171,14 +171,17 @@ def _compared(results: Results) -> list[tuple[str, str, list[Run], list[Run]]]:
 
 
 def _answer(results: Results) -> str:
-    """By verdict, with all environment steps counted, which variants on which tasks."""
-    by_verdict: dict[str, list[str]] = {}
+    """Task by task, with all environment steps counted, which variants have which verdict."""
+    by_task: dict[str, dict[str, list[str]]] = {}
     for env_id, slug, ours, plain in _compared(results):
         found = over_the_same(ours, plain, "env_steps")
         if found is not None:
-            by_verdict.setdefault(verdict(found), []).append(f"{slug} on {task(env_id).name}")
-    parts = [f"{words}: {', '.join(by_verdict[words])}" for words in (GAIN, LOSS, TIE, OPEN) if words in by_verdict]
-    return f"**Every environment step counted, against plain PPO: {'; '.join(parts)}.**" if parts else ""
+            by_task.setdefault(task(env_id).name, {}).setdefault(verdict(found), []).append(slug)
+    parts = [
+        f"{name}: " + "; ".join(f"{words} ({', '.join(found[words])})" for words in VERDICTS if words in found)
+        for name, found in by_task.items()
+    ]
+    return f"**Every environment step counted, against plain PPO. {'. '.join(parts)}.**" if parts else ""
 
 
 def _findings(results: Results) -> list[str]:

@@ -116,7 +116,7 @@ PLAIN = [0.1, 0.3, 0.5, 0.9]
 
 def test_the_page_tells_a_gain(tmp_path):
     page = page_of(tmp_path, ours=[0.9, 0.9], plain=PLAIN, imagined=[0.2, 0.9])
-    assert "**Every environment step counted, against plain PPO: more success: frozen on Counting.**" in page
+    assert "**Every environment step counted, against plain PPO. Counting: more success (frozen).**" in page
     assert (
         "- Counting, **frozen**: all steps more success (+0.20, +0.18 to +0.22); own steps more success (+0.70, +0.68 to "
         "+0.72); end no difference shown (+0.00, -0.02 to +0.02)." in page
@@ -134,7 +134,7 @@ def test_the_page_tells_a_gain(tmp_path):
 
 def test_the_page_tells_a_loss(tmp_path):
     page = page_of(tmp_path, ours=[0.1, 0.2], plain=PLAIN, imagined=[0.2, 0.1])
-    assert "**Every environment step counted, against plain PPO: less success: frozen on Counting.**" in page
+    assert "**Every environment step counted, against plain PPO. Counting: less success (frozen).**" in page
     assert "own steps less success (-0.05, -0.07 to -0.03); end less success (-0.70" in page
     assert "0.30 ± 0.02: less success (-0.20" in page
     assert "On real steps PPO's mean curve first has as much at 10." in page
@@ -142,7 +142,7 @@ def test_the_page_tells_a_loss(tmp_path):
 
 def test_the_page_tells_a_tie_and_what_is_never_reached(tmp_path):
     page = page_of(tmp_path, ours=[0.5, 0.9], plain=PLAIN, imagined=[0.3, 0.3])
-    assert "**Every environment step counted, against plain PPO: no difference shown: frozen on Counting.**" in page
+    assert "**Every environment step counted, against plain PPO. Counting: no difference shown (frozen).**" in page
     assert "0.30 ± 0.02: no difference shown (+0.00" in page
     page = page_of(tmp_path, ours=[0.5, 0.9], plain=PLAIN, imagined=[0.9, 0.95])
     assert "On real steps PPO's mean curve never has as much in 40." in page
@@ -155,5 +155,5 @@ def test_a_page_of_few_runs_claims_nothing(tmp_path):
     assert "No runs in imagination yet." in page
     write(tmp_path, a_run(PLAIN))
     page = render(tmp_path, tmp_path / "page.md").read_text()
-    assert "against plain PPO: too few seeds for a verdict: auxiliary on Counting.**" in page
+    assert "against plain PPO. Counting: too few seeds for a verdict (auxiliary).**" in page
     assert "own steps" not in page.split("## What imagination buys")[0].split("Differences of mean")[0]
