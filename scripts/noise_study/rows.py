@@ -73,7 +73,8 @@ _COUNTING = (
     *("--training.updates-per-step", "0.11", "--planner.horizon", "6"),
 )
 _MINIGRID = (
-    *("--model.auxiliaries", "--planner.revisit-cost", "0"),  # each row has its own tasks; nothing but its latents decides
+    # Each row has its own tasks; nothing but its latents decides.
+    *("--model.auxiliaries", "--planner.revisit-cost", "0", "--planner.trace", "1", "--acting-weights", "online"),
     *("--exploration.kind", "random", "--n-envs", "8"),
     *("--model.dynamics.target", "same", "--model.dynamics.scale-free"),
     *("--model.value.no-trains-encoder", "--model.termination.no-trains-encoder"),
