@@ -47,7 +47,7 @@ _MINIGRID = AgentConfig(
         auxiliaries=(AuxiliaryConfig(target="random_linear", size=64),),
         ema_rate=0.02,
     ),
-    # Values of neighbouring places differ by less than those of imagined latents err: Q at the root tempers the leaves.
+    # The best of 49 imagined leaves may be the one whose value errs most: Q at the root tempers that.
     planner=PlannerConfig(kind="exhaustive", horizon=2, trace=0.8, temperature=0.01, revisit_cost=0.1),
     # What MiniGrid pays falls with the time taken, which no observation shows.
     replay=ReplayConfig(capacity=200_000, prioritised_fraction=0.25, rewards="sign"),

@@ -73,8 +73,8 @@ Peak MB is the resident memory of the process, with Python and PyTorch in it.
   reward: lava and collisions end episodes without one, step limits cut them off.
 - **Observation**: the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction,
   the same for all. The baselines get it one-hot, 984 numbers.
-- **Budgets**: those of the algorithms differ, since a step of JEPA takes as long as many of theirs: see the seconds
-  above. A level that was reached late in the baselines' budgets was out of reach in ours.
+- **Budgets**: those of the algorithms may differ, since a step of JEPA takes as long as many of theirs: see the seconds
+  above. Where ours is shorter, a level that was reached late in the baselines' budgets was out of reach in ours.
 - **Evaluation**: {episodes} episodes per point and way of acting, through `predict`, one code path for all. Their
   seeds are never training's; they are the same for every algorithm and at every point of a run. Most tasks have few
   layouts, so that a held-out seed is mostly a layout that was met before: only DoorKey-8x8, and DoorKey-6x6 in part,

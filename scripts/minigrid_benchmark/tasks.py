@@ -45,7 +45,7 @@ class Task(ComparedTask):
 
 # Until a task is solved, the sampled half of an evaluation acts for 50 step limits (100 to 640 steps): as long as thousands
 # of training steps. Hence no more than 25 evaluations. A step of our agent takes as long as tens of PPO's, because there is
-# an update in each.
+# an update in each. FourRooms alone is judged after as many steps as PPO has.
 TASKS = (
     Task("MiniGrid-Empty-8x8-v0", 40_000, 2_000, ours=(4_000, 500)),
     Task("MiniGrid-DoorKey-5x5-v0", 60_000, 2_500, ours=(6_000, 500)),

@@ -368,7 +368,10 @@ def test_tasks_go_by_their_short_names_and_others_get_the_default_budget():
     assert task("LavaCrossingS9N1") == Task("MiniGrid-LavaCrossingS9N1-v0", 200_000, 10_000)
     budgets = [each.budget(name) for each in TASKS for name in ALGORITHMS]
     assert all(8 <= each.env_steps // each.eval_every <= 25 for each in budgets)
-    assert all(each.budget("jepa").env_steps <= each.budget("ppo").env_steps == each.env_steps for each in TASKS)
+    for each in TASKS:
+        ours, theirs = each.budget("jepa").env_steps, each.budget("ppo").env_steps
+        assert theirs == each.env_steps
+        assert ours == theirs if each.name == "FourRooms" else ours < theirs
     with pytest.raises(ValueError, match="a positive multiple of the evaluation interval, got 100 and 30"):
         Task("MiniGrid-Empty-5x5-v0", 100, 30)
     with pytest.raises(ValueError, match="a positive multiple of the evaluation interval, got 50 and 20"):

@@ -148,6 +148,14 @@ def test_the_page_tells_a_tie_and_what_is_never_reached(tmp_path):
     assert "On real steps PPO's mean curve never has as much in 40." in page
 
 
+def test_the_answer_of_a_task_has_its_verdicts_side_by_side(tmp_path):
+    for seed in range(3):
+        worse = np.array(PLAIN) - 0.1 + 0.01 * (seed - 1)
+        write(tmp_path, a_run(worse, seed=seed, slug="auxiliary"))
+    page = page_of(tmp_path, ours=[0.9, 0.9], plain=PLAIN, imagined=[0.2, 0.9])
+    assert "against plain PPO. Counting: more success (frozen); less success (auxiliary).**" in page
+
+
 def test_a_page_of_few_runs_claims_nothing(tmp_path):
     write(tmp_path, a_run(PLAIN, slug="auxiliary"))
     page = render(tmp_path, tmp_path / "page.md").read_text()
