@@ -43,12 +43,11 @@ class RandomShootingPlanner:
             self.space, batch_size=batch_size, horizon=self.horizon, warm_start=warm_start, warm=warm, proposals=proposals
         )
         sampled = self.space.sample((batch_size, self.samples, self.horizon), generator).to(latent.device)
-        candidates = Candidates.scored(model, latent, guidance.lead(sampled), self.discount)
-        spread = candidates.spread
-        if self.proposals:
-            size = {"count": self.proposals, "horizon": self.horizon}
-            own = Candidates.proposed(model, latent, **size, discount=self.discount, generator=generator)
-            candidates = candidates.join(own)
+        sequences = guidance.lead(sampled)
+        candidates = Candidates.first(
+            model, latent, sequences, proposals=self.proposals, discount=self.discount, generator=generator
+        )
+        spread = candidates.spread(sequences.shape[1])
         candidates = candidates.charged(first_cost)
         return candidates.choose(
             elites=self.elites,

@@ -75,26 +75,6 @@ class Rollout:
         _require_finite(name, term)
 
 
-def follow_proposals(
-    model: LatentModel, latent: Tensor, *, count: int, horizon: int, discount: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Let the model act by itself ``count`` times from each of the latents [B, D].
-
-    Returns its actions [B, count, H, ...] and the imagined returns [B, count]. Raises TypeError for a model that proposes
-    nothing, and FloatingPointError where a proposed action is not finite.
-    """
-    if not isinstance(model, ProposingModel):
-        raise TypeError(f"proposals need a model with propose(latent, generator), got {type(model).__name__}")
-    rollout = Rollout.start(latent).branch(count)
-    actions = []
-    for _ in range(horizon):
-        actions.append(model.propose(rollout.latent, generator))
-        _require_finite("proposal", actions[-1])
-        rollout = rollout.advance(model, actions[-1], discount)
-    returns = rollout.finish(model).view(len(latent), count)
-    return torch.stack(actions, dim=1).unflatten(0, (len(latent), count)), returns
-
-
 def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) -> Tensor:
     """Return the imagined returns [B, M] of M action sequences [B, M, H, ...] from each of the latents [B, D]."""
     batch_size, candidates, horizon = actions.shape[:3]
@@ -105,11 +85,35 @@ def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) 
     return rollout.finish(model).view(batch_size, candidates)
 
 
+def score_beside_proposals(
+    model: LatentModel, latent: Tensor, actions: Tensor, *, count: int, discount: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Score sequences as ``score`` does and, beside them, let the model act by itself ``count`` times from each latent.
+
+    Returns the actions [B, M + count, H, ...], the model's own last, and their imagined returns [B, M + count]. Raises
+    TypeError for a model that proposes nothing, and FloatingPointError where a proposed action is not finite.
+    """
+    if not isinstance(model, ProposingModel):
+        raise TypeError(f"proposals need a model with propose(latent, generator), got {type(model).__name__}")
+    batch_size, given, horizon = actions.shape[:3]
+    # All in one batch: in a network of this size a step of few trajectories takes nearly as long as one of many.
+    rollout = Rollout.start(latent).branch(given + count)
+    followed = []
+    for t in range(horizon):
+        undecided = rollout.latent.unflatten(0, (batch_size, given + count))[:, given:]
+        own = model.propose(undecided.flatten(0, 1), generator)
+        _require_finite("proposal", own)
+        followed.append(torch.cat([actions[:, :, t], own.unflatten(0, (batch_size, count))], dim=1))
+        rollout = rollout.advance(model, followed[-1].flatten(0, 1), discount)
+    return torch.stack(followed, dim=2), rollout.finish(model).view(batch_size, given + count)
+
+
 def _repeat_rows(rows: Tensor, count: int) -> Tensor:
     return rows.unsqueeze(1).expand(-1, count, *rows.shape[1:]).flatten(0, 1)
 
 
 def _require_finite(name: str, term: Tensor) -> None:
-    finite = torch.isfinite(term)
-    if not finite.all():
-        raise FloatingPointError(f"imagined {name} is not finite in {int((~finite).sum())} of {term.numel()} entries")
+    # x - x is 0, or NaN where x is not finite: half the kernels of isfinite, and a search asks at every imagined step.
+    if (term - term).any():
+        broken = int((~torch.isfinite(term)).sum())
+        raise FloatingPointError(f"imagined {name} is not finite in {broken} of {term.numel()} entries")

@@ -16,7 +16,7 @@ from jepa_rl.planners.distributions import (
     boltzmann,
     draw_categorical,
 )
-from jepa_rl.planners.rollout import follow_proposals, score
+from jepa_rl.planners.rollout import score, score_beside_proposals
 from jepa_rl.planners.types import LatentModel, Plan
 
 
@@ -75,14 +75,23 @@ class Candidates:
         return cls(actions=actions, returns=score(model, latent, actions, discount))
 
     @classmethod
-    def proposed(
-        cls, model: LatentModel, latent: Tensor, *, count: int, horizon: int, discount: float, generator: torch.Generator
+    def first(
+        cls,
+        model: LatentModel,
+        latent: Tensor,
+        actions: Tensor,
+        *,
+        proposals: int,
+        discount: float,
+        generator: torch.Generator,
     ) -> Candidates:
-        """``count`` sequences of the model's own choice from each of the latents [B, D]."""
-        actions, returns = follow_proposals(
-            model, latent, count=count, horizon=horizon, discount=discount, generator=generator
+        """What a search begins with: the sequences and, behind them, ``proposals`` of the model's own choice."""
+        if not proposals:
+            return cls.scored(model, latent, actions, discount)
+        every, returns = score_beside_proposals(
+            model, latent, actions, count=proposals, discount=discount, generator=generator
         )
-        return cls(actions=actions, returns=returns)
+        return cls(actions=every, returns=returns)
 
     def join(self, other: Candidates) -> Candidates:
         """Put the candidates of another set behind these."""
@@ -103,10 +112,9 @@ class Candidates:
         rows = torch.arange(len(order), device=order.device).unsqueeze(1)
         return Candidates(actions=self.actions[rows, order], returns=self.returns[rows, order])
 
-    @property
-    def spread(self) -> Tensor:
-        """Standard deviation of the returns, [B]; 0 for a single candidate."""
-        return self.returns.std(dim=1, correction=0)
+    def spread(self, count: int) -> Tensor:
+        """Standard deviation of the returns of the first ``count``, [B]; 0 for a single candidate."""
+        return self.returns[:, :count].std(dim=1, correction=0)
 
     def choose(
         self, *, elites: int, temperature: float, generator: torch.Generator, deterministic: bool, spread: Tensor
@@ -176,10 +184,10 @@ class RefittingPlanner(ABC):
         )
         distribution = self._first_distribution(latent, guidance)
         sequences = guidance.lead(distribution.sample(self.samples, generator))
-        candidates = Candidates.scored(model, latent, sequences, self.discount)
-        spread = candidates.spread
-        if self.proposals:
-            candidates = candidates.join(self._proposed(model, latent, generator))
+        candidates = Candidates.first(
+            model, latent, sequences, proposals=self.proposals, discount=self.discount, generator=generator
+        )
+        spread = candidates.spread(sequences.shape[1])
         candidates = candidates.charged(first_cost)
         for _ in range(self.iterations - 1):
             distribution = distribution.refit(candidates.actions, self.weigh(candidates.returns), self.momentum)
@@ -192,16 +200,6 @@ class RefittingPlanner(ABC):
             generator=generator,
             deterministic=deterministic,
             spread=spread,
-        )
-
-    def _proposed(self, model: LatentModel, latent: Tensor, generator: torch.Generator) -> Candidates:
-        return Candidates.proposed(
-            model,
-            latent,
-            count=self.proposals,
-            horizon=self.horizon,
-            discount=self.discount,
-            generator=generator,
         )
 
     def _first_distribution(self, latent: Tensor, guidance: Guidance) -> SequenceDistribution:
