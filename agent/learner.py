@@ -23,6 +23,7 @@ class Learner:
         initialisation: decides the initial weights.
         training: serves losses that draw at random.
         device: of the networks.
+        encoder: one that is there already, on the device, to train in place of a new one.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Learner:
         initialisation: torch.Generator,
         training: torch.Generator,
         device: torch.device,
+        encoder: torch.nn.Module | None = None,
     ) -> None:
         self._config = config
         self._generator = training
@@ -45,6 +47,8 @@ class Learner:
             box_size=box_size,
             generator=initialisation,
         ).to(device)
+        if encoder is not None:
+            self.model.encoder = encoder
         self.ema = frozen_copy(self.model) if config.model.needs_ema else None
         self._move_ema = None if self.ema is None else EMAUpdate(self.ema, self.model, config.model.ema_rate)
         self._parts = self._trained_parts()

@@ -20,7 +20,6 @@ from jepa_rl.agent.sb3_windows import ReplayBufferWindows
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import Means
 from jepa_rl.world_model import Batch, ModelConfig
-from jepa_rl.world_model.target import frozen_copy
 
 
 class JEPAAuxiliaryCallback(BaseCallback):
@@ -90,7 +89,7 @@ class JEPAAuxiliaryCallback(BaseCallback):
             assert self.memory is not None
             self.windows = self.memory
 
-    def _make_learner(self, discount: float) -> SharedEncoderLearner:
+    def _make_learner(self, discount: float) -> Learner:
         config, extractor = self.model_config or self.extractor.config, self.extractor
         for name in ("latent_dim", "encoder"):
             ours, theirs = getattr(config, name), getattr(extractor.config, name)
@@ -101,12 +100,15 @@ class JEPAAuxiliaryCallback(BaseCallback):
                 "model_config must be without tasks that are read from the environment or labelled in part, which only "
                 f"JEPAAgent collects labels for, got {', '.join(dict.fromkeys(collected))}"
             )
-        return SharedEncoderLearner(
-            extractor,
+        return Learner(
             AgentConfig(model=config, training=self.training, discount=discount),
-            actions=self.actions,
-            streams=self.streams,
+            observation=extractor.observations.adapter.spec,
+            action_counts=self.actions.counts,
+            box_size=self.actions.box_size,
+            initialisation=self.streams.initialisation,
+            training=self.streams.training,
             device=self.model.device,
+            encoder=extractor.encoder,
         )
 
     def _make_memory(self, algorithm: OnPolicyAlgorithm) -> SequenceReplay:
@@ -175,32 +177,6 @@ class JEPAAuxiliaryCallback(BaseCallback):
         """The next batch, on the algorithm's device."""
         training = self.training
         return self.windows.sample(training.batch_size, training.transitions, self.streams.replay).to(self.model.device)
-
-
-class SharedEncoderLearner(Learner):
-    """A Learner whose encoder is that of a features extractor."""
-
-    def __init__(
-        self,
-        extractor: JEPAFeaturesExtractor,
-        config: AgentConfig,
-        *,
-        actions: ActionAdapter,
-        streams: RandomStreams,
-        device: torch.device,
-    ) -> None:
-        super().__init__(
-            config,
-            observation=extractor.observations.adapter.spec,
-            action_counts=actions.counts,
-            box_size=actions.box_size,
-            initialisation=streams.initialisation,
-            training=streams.training,
-            device=device,
-        )
-        self.model.encoder = extractor.encoder
-        self.ema = frozen_copy(self.model) if config.model.needs_ema else None
-        self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
 
 
 def shared_extractor(algorithm: BaseAlgorithm) -> JEPAFeaturesExtractor:

@@ -334,6 +334,22 @@ def test_the_auxiliary_losses_alone_train_the_shared_encoder_between_rollouts(cl
     assert not same(history.ends[-1], weights(algorithm.policy.features_extractor.encoder))
 
 
+def test_the_slow_copy_and_the_clipped_gradient_are_those_of_the_shared_encoder(clock_env):
+    training = dataclasses.replace(TRAINING, max_gradient_norm=1e-3)
+    config = ModelConfig(latent_dim=16, ema_rate=1.0)
+    callback, algorithm = JEPAAuxiliaryCallback(training=training), ppo(clocks(clock_env), config=config)
+    algorithm.learn(32, callback=callback)
+    learner = callback.learner
+    figures = learner.update(callback.sample(), schedule=1.0)
+    assert learner.ema is not None
+    assert same(weights(learner.ema), weights(learner.model))  # at this rate an update makes them equal
+    gradient = [p.grad for p in algorithm.policy.features_extractor.encoder.parameters()]
+    norm = torch.stack([each.norm() for each in gradient]).norm().item() * figures["total_gradient_norm"] / 1e-3
+    assert figures["encoder_gradient_norm"] == pytest.approx(norm, rel=1e-3)
+    clipped = [p.grad.norm() for p in learner.model.parameters() if p.grad is not None]
+    assert torch.stack(clipped).norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
 @pytest.mark.parametrize("make", [ppo, dqn])
 def test_the_losses_fall_while_the_algorithm_learns(make):
     class Losses(BaseCallback):
