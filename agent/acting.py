@@ -16,7 +16,7 @@ from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.spaces import ActionAdapter
-from jepa_rl.planners import Plan, Planner, PlannerConfig, make_planner
+from jepa_rl.planners import BoxActions, Plan, Planner, PlannerConfig, make_planner, needs_action_values
 from jepa_rl.world_model import WorldModel
 
 
@@ -49,16 +49,30 @@ class PlanningAlgorithm(Algorithm):
         return self.learner.ema
 
     def set_planner(self, config: PlannerConfig) -> None:
-        """Plan with other settings from now on."""
+        """Plan with other settings from now on; they are saved and loaded with the agent.
+
+        Raises ValueError for a planner that cannot serve the actions, or asks what the world model has no head for.
+        """
         if config.proposals and not self.model.can_propose:
             needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
             raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
-        if config.trace < 1 and config.kind in ("auto", "exhaustive") and not self.config.model.value.weight:
-            raise ValueError("model.value.weight must be positive with planner.trace below 1, got 0")
         if config.revisit_cost and self.familiarity is None:
             raise ValueError(f"planner.revisit_cost must be 0 for actions that are not Discrete, got {config.revisit_cost}")
-        self.planner_config = config
-        self.planner = make_planner(config, self.action_adapter.spec, self.config.discount)
+        planner = make_planner(config, self.action_adapter.spec, self.config.discount)
+        if needs_action_values(planner):
+            self._require_action_values()
+        self.planner_config, self.planner = config, planner
+
+    def _require_action_values(self) -> None:
+        asked = "planner.kind value, and planner.trace below 1,"
+        if not self.config.model.value.weight:
+            raise ValueError(f"{asked} need Q: model.value.weight must be positive, got 0")
+        spec, listed = self.action_adapter.spec, self.model.listed_actions
+        if not isinstance(spec, BoxActions) and listed < spec.joint_count:
+            raise ValueError(
+                f"{asked} need Q of every action: of the {spec.joint_count} joint actions of {self.action_adapter.space} "
+                f"only {listed} candidates have one; use cem, mppi or random_shooting"
+            )
 
     def encode(self, observation: Any) -> np.ndarray:
         """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed."""
@@ -143,11 +157,13 @@ class PlanningAlgorithm(Algorithm):
             started = np.zeros(len(observations), bool) if episode_start is None else np.asarray(episode_start, bool)
             warm = ~started.reshape(-1)
         memories = self.recall(observations, state, warm)
+        if previous is not None and previous.shape[1] != self.planner_config.horizon:
+            previous = None  # of a planner that was replaced
         plan = self.plan(
             observations,
             generator=self.streams.prediction,
             previous=previous,
-            warm=warm,
+            warm=None if previous is None else warm,
             memories=memories,
             deterministic=deterministic,
         )

@@ -81,6 +81,7 @@ class Algorithm(BaseAlgorithm):
         """Decide every random choice from here on; the environments begin new episodes. None changes nothing."""
         if seed is None:
             return
+        seed = int(seed)
         super().set_random_seed(seed)
         self.seed = seed
         self.streams.load_state(*RandomStreams(seed).state())

@@ -78,6 +78,7 @@ class Collector:
         self._streams = streams
         self._decide = decide
         self._noise = noise  # standard deviation on planned actions, which must be those of a Box
+        self._astray = False  # whether the environments went on by a step that was not stored
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
@@ -94,6 +95,12 @@ class Collector:
         # A wrapper around all environments has a memory of its own, which repeating one environment's actions lacks.
         self.rebuildable = self._numbered and not isinstance(venv, VecEnvWrapper)
 
+    def plan_ahead(self, horizon: int) -> None:
+        """Plans have this many steps from now on; those of another number are dropped."""
+        if self.plan.shape[1] != horizon:
+            self.plan = np.zeros((len(self.plan), horizon, *self.plan.shape[2:]), self.plan.dtype)
+            self.warm[:] = False
+
     def forget_episodes(self) -> None:
         """The environments were seeded: their next reset opens episode 0."""
         self.episode[:] = -1
@@ -102,10 +109,11 @@ class Collector:
     def come_back(self, seed: int) -> bool:
         """Bring environments that somebody else used meanwhile back to where the last step left them.
 
-        Those that are no SeededEpisodes are taken to be there. False where a reset must begin new episodes.
+        Those that are no SeededEpisodes are taken to be there, but after a step that could not be stored. False where a
+        reset must begin new episodes.
         """
         if not self._numbered:
-            return True
+            return not self._astray
         positions = [tuple(position) for position in self.venv.env_method("position")]
         if positions == [(number, len(taken)) for number, taken in zip(self.episode, self.open_actions, strict=True)]:
             return True
@@ -143,6 +151,7 @@ class Collector:
             raise
         self.observation = packed
         self.warm[:] = False
+        self._astray = False
         self.episode += 1
         self.open_actions = [[] for _ in self.open_actions]
         if self._familiarity is not None:
@@ -159,6 +168,7 @@ class Collector:
             action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, wanted)
             env_action = self._actions.to_env(action)
             with naming_dead_processes(self.venv):
+                self._astray = True
                 following, reward, done, infos = self.venv.step(env_action)
             result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)
             packed = self._observations.pack(following)
@@ -166,12 +176,13 @@ class Collector:
         except BaseException:
             self._streams.load_state(*streams)
             raise
+        self._astray = False
         self.observation = packed
         self.plan, self.warm = plan, ~explores & ~done
         for env, taken in enumerate(env_action):
             if done[env]:
                 self.open_actions[env].clear()
-            else:
+            elif self._numbered:
                 self.open_actions[env].append(taken)
         self.episode += done
         if self._familiarity is not None:
@@ -268,7 +279,7 @@ def make_collector(
         )
     explorer: Explorer
     if seeks:
-        explorer = NoveltySeeking(config.exploration, venv.num_envs, lambda which: collector.outcome_visits(which))
+        explorer = NoveltySeeking(config.exploration, venv.num_envs)
     else:
         explorer = RandomActions(config.exploration, actions, venv.num_envs)
     collector = Collector(
@@ -284,4 +295,6 @@ def make_collector(
         familiarity=familiarity,
         noise=0.0 if actions.counts else config.exploration.noise,
     )
+    if isinstance(explorer, NoveltySeeking):
+        explorer.outcome_visits = collector.outcome_visits
     return collector

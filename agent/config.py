@@ -7,11 +7,11 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import ModelConfig
-from jepa_rl.world_model.validation import require, require_share
+from jepa_rl.world_model.validation import require, require_choices, require_share
 
 ExplorationKind = Literal["planner", "random", "novelty"]
 Schedule = Literal["constant", "cosine"]
@@ -32,6 +32,7 @@ class ReplayConfig:
     """Share of each batch drawn from windows that contain a reward other than 0; the rest is uniform."""
 
     def __post_init__(self) -> None:
+        require_choices("replay.", self)
         require(self.capacity >= 2, "replay.capacity", "at least 2", self.capacity)
         require_share("replay.prioritised_fraction", self.prioritised_fraction)
 
@@ -48,21 +49,22 @@ class ExplorationConfig:
     """novelty: environment steps, in the mean, after which it is decided anew who acts; so it is where an episode begins.
     Changing within episodes lets one of the two go on from where the other came to (arXiv:2108.11811)."""
     warmup: int = 1_000
-    """Environment steps with random actions only, before the planner takes over."""
+    """Environment steps with random actions only, before the planner takes over; novelty has no such phase."""
     epsilon_start: float = 1.0
     """Share of random actions right after the warm-up. With novelty, the share of seeking steps once something was
     rewarded; it falls as more episodes are."""
     epsilon_end: float = 0.1
     """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking steps."""
     epsilon_steps: int = 5_000
-    """Environment steps over which that share falls linearly."""
+    """Environment steps over which that share falls linearly; with novelty it falls with success instead."""
     noise: float = 0.0
     """Standard deviation of Gaussian noise on the planner's Box actions, in action units (the box is [-1, 1], which the sum
     is clipped to); other actions take none."""
     repeat: int = 1
-    """Steps for which a random action is repeated; the count runs on across episodes."""
+    """Steps for which a random action is repeated; the count runs on across episodes. novelty draws none at random."""
 
     def __post_init__(self) -> None:
+        require_choices("exploration.", self)
         require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
         require_share("exploration.epsilon_start", self.epsilon_start)
         require_share("exploration.epsilon_end", self.epsilon_end)
@@ -102,6 +104,7 @@ class TrainingConfig:
     """Gradients are scaled down to this norm."""
 
     def __post_init__(self) -> None:
+        require_choices("training.", self)
         positive = ("updates_per_step", "batch_size", "transitions", "learning_rate", "encoder_rate", "max_gradient_norm")
         for name in positive:
             require(getattr(self, name) > 0, f"training.{name}", "positive", getattr(self, name))
@@ -139,8 +142,7 @@ class AgentConfig:
     def __post_init__(self) -> None:
         require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
         require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
-        kinds = get_args(ActingWeights)
-        require(self.acting_weights in kinds, "acting_weights", f"one of {', '.join(kinds)}", self.acting_weights)
+        require_choices("", self)
         if self.acting_weights == "ema" and not self.model.needs_ema:
             raise ValueError(
                 "acting_weights ema needs a slow copy of the model: a value head (model.value.weight above 0), "

@@ -48,10 +48,11 @@ class EpisodeMemory:
 
     def arrive(self, action: int, observation: Array, latent: Array) -> None:
         """The action, taken at the present observation, led to ``observation``."""
-        if len(self) == ROOM:
+        key = observation.tobytes()
+        if len(self) == ROOM and key not in self._number:
             self._begin(observation, latent)
             return
-        reached = self._number.setdefault(observation.tobytes(), len(self))
+        reached = self._number.setdefault(key, len(self))
         if reached == len(self):
             self.observations.append(observation.copy())
             self.visits.append(0)

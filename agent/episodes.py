@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import concatenate, create_empty_array
+from stable_baselines3.common.env_util import unwrap_wrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
@@ -95,8 +96,12 @@ def vectorize(factory: Callable[[], gym.Env[Any, Any]], n_envs: int) -> VecEnv:
 
 
 def _monitored(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:
+    env = factory()
+    # Ours is around the checks; what another one inside them was told to keep of the last info is kept.
+    theirs = unwrap_wrapper(env, Monitor)
+    keywords = theirs.info_keywords if isinstance(theirs, Monitor) else ()
     # SeededEpisodes is outermost, so that rebuilding an episode passes through the Monitor's accounts as well.
-    return SeededEpisodes(Monitor(CheckedReturns(factory())))
+    return SeededEpisodes(Monitor(CheckedReturns(env), info_keywords=keywords))
 
 
 def as_vec_env(env: EnvLike, n_envs: int, check: Check = lambda env: None) -> VecEnv:

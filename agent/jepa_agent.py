@@ -28,6 +28,8 @@ from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import TrainingLog
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.world_model import WorldModel
 
 
 class JEPAAgent(PlanningAlgorithm):
@@ -66,7 +68,7 @@ class JEPAAgent(PlanningAlgorithm):
             verbose=verbose,
             device=device,
             support_multi_env=True,
-            seed=int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed,
+            seed=int(np.random.SeedSequence().generate_state(1)[0] if seed is None else seed),
         )
         self.steps_taken = 0  # environment steps in all calls of learn(), also those that reset num_timesteps
         self.wall_seconds = 0.0  # spent in learn(), over all of the run's processes
@@ -91,12 +93,20 @@ class JEPAAgent(PlanningAlgorithm):
         )
         counts = self.action_adapter.counts
         one_choice = len(counts) == 1 and not self.action_adapter.shape
-        self.familiarity = Familiarity(counts[0], lambda: self.acting_model) if one_choice else None
+        self.familiarity = Familiarity(counts[0], self._model_to_act_with) if one_choice else None
         self.policy = self.model  # type: ignore[assignment]  # where Stable-Baselines3's callbacks look for a module
-        self.set_planner(self.config.planner)
+        super().set_planner(self.config.planner)
         if self.env is not None:
             self.env.seed(self.seed)
             self._make_collector(self.env)
+
+    def _model_to_act_with(self) -> WorldModel:
+        return self.acting_model
+
+    def set_planner(self, config: PlannerConfig) -> None:
+        super().set_planner(config)
+        if self.env is not None:
+            self.collector.plan_ahead(config.horizon)
 
     def _make_collector(self, env: VecEnv) -> None:
         self.collector = make_collector(
@@ -108,6 +118,7 @@ class JEPAAgent(PlanningAlgorithm):
             decide=self._decide,
             familiarity=self.familiarity,
         )
+        self.collector.plan_ahead(self.planner_config.horizon)
         self.replay = self.collector.replay
 
     def learn(

@@ -22,14 +22,14 @@ class NoveltySeeking(Explorer):
     A seeking step takes the action to whose outcome the episode has been least often. What is expected to change nothing
     leads to where the episode is, so that useless actions are not tried out in every new place.
 
-    Args:
-        outcome_visits: how often the open episodes of the environments in a mask bool[n] have been where each action leads,
-            [m, A]; see ``Familiarity``.
+    ``outcome_visits`` must be given before it chooses: how often the open episodes of the environments in a mask bool[n]
+    have been where each action leads, [m, A]; see ``Familiarity``.
     """
 
-    def __init__(self, config: ExplorationConfig, n_envs: int, outcome_visits: Callable[[Array], Array]) -> None:
+    outcome_visits: Callable[[Array], Array]
+
+    def __init__(self, config: ExplorationConfig, n_envs: int) -> None:
         self._config = config
-        self._outcome_visits = outcome_visits
         self.seeking = np.zeros(n_envs, bool)  # whether each environment seeks novelty now
         self._paid = np.zeros(n_envs, bool)  # whether its open episode had a positive reward
         self.rewarded = False  # whether any episode had
@@ -43,7 +43,7 @@ class NoveltySeeking(Explorer):
     def choose(self, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
         action = np.zeros(len(self.seeking), np.int64)
         if self.seeking.any():
-            visits = self._outcome_visits(self.seeking)
+            visits = self.outcome_visits(self.seeking)
             action[self.seeking] = (visits + TIE_BREAK * rng.random(visits.shape)).argmin(1)
         return self.seeking, action
 

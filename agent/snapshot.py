@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from jepa_rl.agent.config import AgentConfig, from_dict
 from jepa_rl.agent.episode_memory import pack_memories, unpack_memories
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.spaces import space_from_json, space_to_json
+from jepa_rl.planners import PlannerConfig
 
 if TYPE_CHECKING:
     from jepa_rl.agent.jepa_agent import JEPAAgent
@@ -37,14 +39,15 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         raise ValueError(f"exclude must be within {{'replay'}}, got {sorted(exclude)}")
     numpy_streams, torch_streams = agent.streams.state()
     state: dict[str, Any] = {
-        "config": json.loads(json.dumps(dataclasses.asdict(agent.config))),  # tuples as lists
+        "config": json.loads(json.dumps(dataclasses.asdict(agent.config), default=_python)),  # tuples as lists
+        "planner": dataclasses.asdict(agent.planner_config),  # that of the configuration, unless another was set
         "observation_space": space_to_json(agent.observation_space),
         "action_space": space_to_json(agent.action_space),
         "seed": agent.seed,
         "counters": {name: getattr(agent, name) for name in COUNTERS},
         "training_log": agent.training_log.state(),
         "episodes": [_plain(entry) for entry in agent.ep_info_buffer or ()],
-        "successes": [bool(entry) for entry in agent.ep_success_buffer or ()],
+        "successes": [float(entry) for entry in agent.ep_success_buffer or ()],
         "streams": numpy_streams,
         "attachments": agent.attachments,
         "prediction_error": None if agent.familiarity is None else agent.familiarity.error,
@@ -101,6 +104,7 @@ def restore(
         agent._setup_model()
         agent.set_parameters(parameters_in(checkpoint, agent.learner))
         state = checkpoint.state
+        agent.set_planner(from_dict(PlannerConfig, state["planner"]))
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
         agent.training_log.load_state(state["training_log"])
@@ -196,7 +200,20 @@ def _part(entries: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _plain(episode: dict[str, Any]) -> dict[str, Any]:
-    return {name: getattr(value, "item", lambda value=value: value)() for name, value in episode.items()}
+    """What a log reads of an episode, and what else of it are finite numbers, texts and truth values."""
+    numbers = {name: _python(value) if isinstance(value, np.generic) else value for name, value in episode.items()}
+    return {name: value for name, value in numbers.items() if isinstance(value, str) or _finite(value)}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _python(number: Any) -> Any:
+    """The Python number that NumPy's stands for; TypeError for anything else."""
+    if isinstance(number, np.generic):
+        return number.item()
+    raise TypeError(f"expected a number, got {number!r}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@
 
 from jepa_rl.planners.actions import ActionSpec, BoxActions, DiscreteActions, FiniteActions, MultiDiscreteActions
 from jepa_rl.planners.config import PlannerConfig
-from jepa_rl.planners.make import make_planner
+from jepa_rl.planners.make import make_planner, needs_action_values
 from jepa_rl.planners.types import LatentModel, Plan, Planner, ProposingModel
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "PlannerConfig",
     "ProposingModel",
     "make_planner",
+    "needs_action_values",
 ]

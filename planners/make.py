@@ -53,6 +53,11 @@ def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) ->
     )
 
 
+def needs_action_values(planner: Planner) -> bool:
+    """Whether it asks a model for Q of every action, and not only for values of states."""
+    return isinstance(planner, ActionValuePlanner) or (isinstance(planner, ExhaustivePlanner) and planner.trace < 1)
+
+
 def _exhaustive(config: PlannerConfig, actions: FiniteActions, discount: float) -> ExhaustivePlanner:
     return ExhaustivePlanner(
         space=actions,

@@ -17,7 +17,7 @@ from jepa_rl.world_model.task_config import (
     TerminationConfig,
     ValueConfig,
 )
-from jepa_rl.world_model.validation import require, require_label_fraction, require_share
+from jepa_rl.world_model.validation import require, require_choices, require_label_fraction, require_share
 
 Target = Literal["same", "stop", "ema"]
 Weighting = Literal["fixed", "uncertainty", "pcgrad"]
@@ -42,6 +42,9 @@ class DynamicsConfig:
     """Width of the hidden layer."""
     action_free: bool = False
     """Predict without seeing the action: the control that shows what conditioning on actions buys."""
+
+    def __post_init__(self) -> None:
+        require_choices("model.dynamics.", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,7 @@ class ModelConfig:
     """Share of the online weights that enters the EMA copy at each update."""
 
     def __post_init__(self) -> None:
+        require_choices("model.", self)
         require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
         require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
         require_share("model.value.trace", self.value.trace)

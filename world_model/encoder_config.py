@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jepa_rl.world_model.validation import require
+from jepa_rl.world_model.validation import require, require_choices
 
 EncoderKind = Literal["auto", "vector", "image", "grid"]
 ImageEncoderKind = Literal["convolutional", "patches"]
@@ -63,6 +63,9 @@ class EncoderConfig:
     """bfloat16: the encoder computes in bfloat16 (autocast), in training as in acting; its weights stay float32."""
     layer_norm: bool = False
     """Normalise the latent. Off where collapse is the subject: it freezes a collapse in place."""
+
+    def __post_init__(self) -> None:
+        require_choices("model.encoder.", self)
 
 
 @dataclass(frozen=True, kw_only=True)

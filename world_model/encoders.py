@@ -136,7 +136,7 @@ class ImageFormat:
     @property
     def channels_first(self) -> bool:
         """Whether the colour axis, the short one, comes first; it comes last unless a wrapper transposed the images."""
-        return self.shape[0] < self.shape[2]
+        return self.shape[0] < min(self.shape[1:])
 
     @property
     def planes(self) -> tuple[int, int, int]:
@@ -201,7 +201,7 @@ class GridEncoder(nn.Module):
         latent_dim: int,
     ) -> None:
         super().__init__()
-        self.register_buffer("symbols", torch.tensor(symbols, dtype=torch.uint8), persistent=False)
+        self.register_buffer("symbols", torch.tensor(symbols, dtype=torch.int16), persistent=False)
         self.symbols: Tensor
         self.net: nn.Module
         if kind == "convolutional":

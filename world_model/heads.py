@@ -88,7 +88,7 @@ def require_targets(name: str, target: Tensor, likelihood: Likelihood) -> None:
         if least < low or greatest > high:
             raise ValueError(
                 f"the targets of {name} must be in [{low:g}, {high:g}], the range of its {likelihood} likelihood, got "
-                f"{least:g} to {greatest:g}; gaussian and two_hot have no range"
+                f"{least:g} to {greatest:g}; gaussian has none, two_hot cuts at +-{math.expm1(TWO_HOT_LIMIT):,.0f}"
             )
 
 
@@ -166,4 +166,4 @@ class RandomFunction(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.net(observation.flatten(1).float() * self.scale)
+        return self.net(observation.reshape(len(observation), -1).float() * self.scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +139,14 @@ class WorldModel(nn.Module):
         if "value" not in self.heads:
             raise ValueError("action values need a value head: model.value.weight must be positive, got 0")
         return self._listed_values(latent).mean(0)
+
+    @property
+    def listed_actions(self) -> int:
+        """How many actions ``action_values`` are of; 0 where the value head is switched off."""
+        if "value" not in self.heads:
+            return 0
+        head = self.heads["value"]
+        return head.count if isinstance(head, ActionValue) else len(cast(CandidateActionValue, head).candidates)
 
     def values(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents [B, T + 1, D] and the actions [B, T, ...] taken at all but the last to the values of the latents,

@@ -208,7 +208,8 @@ def _value_target(
     behind = torch.zeros_like(batch.reward)
     if config.value.gap:
         best, taken = ema.values(latent, batch.action)
-        bootstrap, behind = best[:, 1:], best[:, :-1] - taken
+        # Where actions cannot all be tried, the one that was taken may be worth more than the best that is known.
+        bootstrap, behind = best[:, 1:], (best[:, :-1] - taken).clamp(min=0)
     if ema.is_careful or not config.value.gap:
         bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
     target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)

@@ -13,7 +13,7 @@ from jepa_rl.world_model.targets import (
     environment_target,
     require_target,
 )
-from jepa_rl.world_model.validation import require, require_label_fraction
+from jepa_rl.world_model.validation import require, require_choices, require_label_fraction
 
 TaskLikelihood = Literal["auto", "gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
 RewardInput = Literal["observation", "transition"]
@@ -49,6 +49,9 @@ class RewardConfig(TaskConfig):
     """Share of the observations whose reward this task gets to know, drawn once for each when it is collected (with input
     transition: of the observations reached). The value's returns are made of every reward all the same."""
 
+    def __post_init__(self) -> None:
+        require_choices("model.reward.", self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValueConfig(TaskConfig):
@@ -68,6 +71,9 @@ class ValueConfig(TaskConfig):
     at_least_outcome: bool = False
     """Raise targets to the return that the episode then had, where it terminated: the best action is worth no less where
     transitions are deterministic, and one success is credited to all of its steps at once (arXiv:1806.05635)."""
+
+    def __post_init__(self) -> None:
+        require_choices("model.value.", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,7 @@ class AuxiliaryConfig(TaskConfig):
     def __post_init__(self) -> None:
         name = f"the auxiliary task {self.target!r}: "
         require_target(self.target)
+        require_choices(name, self)
         require(self.weight >= 0, f"{name}weight", "at least 0", self.weight)
         require(self.hidden >= 1, f"{name}hidden", "at least 1", self.hidden)
         require_label_fraction(f"{name}label_fraction", self.label_fraction, self.weight)

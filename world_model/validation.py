@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import typing
+from typing import Any, Literal
+
 
 def require(holds: bool, name: str, expected: str, got: object) -> None:
     """Raise ValueError unless ``holds``."""
     if not holds:
         raise ValueError(f"{name} must be {expected}, got {got}")
+
+
+def require_choices(name: str, config: Any) -> None:
+    """Raise ValueError where a field of the dataclass ``config`` is none of the choices that its type lists."""
+    for field, hint in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(hint) is Literal:
+            choices, got = typing.get_args(hint), getattr(config, field)
+            require(got in choices, f"{name}{field}", f"one of {', '.join(choices)}", got)
 
 
 def require_share(name: str, value: float) -> None:

@@ -15,11 +15,18 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig, preset
+from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig, TrainingConfig, preset
 from jepa_rl.agent.config import ExplorationConfig, from_dict
 from jepa_rl.envs import make_env
-from jepa_rl.planners import PlannerConfig
-from jepa_rl.world_model import DynamicsConfig, ModelConfig, RewardConfig, TerminationConfig, ValueConfig
+from jepa_rl.world_model import (
+    AuxiliaryConfig,
+    DynamicsConfig,
+    EncoderConfig,
+    ModelConfig,
+    RewardConfig,
+    TerminationConfig,
+    ValueConfig,
+)
 
 
 def weights(agent) -> list[torch.Tensor]:
@@ -297,9 +304,27 @@ def test_a_config_survives_json_and_refuses_unknown_options():
         from_dict(AgentConfig, {"replay": {"capacity": "many"}})
 
 
-def test_plans_that_ask_for_action_values_need_a_value_head_from_the_start():
-    planner = PlannerConfig(kind="exhaustive", horizon=1, trace=0.5)
-    without = AgentConfig(model=ModelConfig(value=ValueConfig(weight=0.0)), planner=planner)
-    with pytest.raises(ValueError, match=r"model\.value\.weight must be positive with planner\.trace below 1, got 0"):
-        JEPAAgent(without, "CartPole-v1", seed=0)
-    JEPAAgent(AgentConfig(model=ModelConfig(value=ValueConfig(weight=1.0)), planner=planner), "CartPole-v1", seed=0)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainingConfig(schedule="linear"), r"training\.schedule must be one of constant, cosine, got linear"),
+        (
+            lambda: ExplorationConfig(kind="nvelty"),
+            r"exploration\.kind must be one of planner, random, novelty, got nvelty",
+        ),
+        (lambda: ReplayConfig(rewards="signs"), r"replay\.rewards must be one of plain, sign, got signs"),
+        (lambda: AgentConfig(acting_weights="slow"), r"acting_weights must be one of online, ema, got slow"),
+        (lambda: ModelConfig(weighting="pc-grad"), r"model\.weighting must be one of fixed, uncertainty, pcgrad, got"),
+        (
+            lambda: RewardConfig(likelihood="bce"),
+            r"model\.reward\.likelihood must be one of gaussian, bernoulli, .*got bce",
+        ),
+        (lambda: ValueConfig(likelihood="bce"), r"model\.value\.likelihood must be one of gaussian, bernoulli, .*got bce"),
+        (lambda: DynamicsConfig(target="sg"), r"model\.dynamics\.target must be one of same, stop, ema, got sg"),
+        (lambda: EncoderConfig(kind="cnn"), r"model\.encoder\.kind must be one of auto, vector, image, grid, got cnn"),
+        (lambda: AuxiliaryConfig(target="noise", likelihood="bce"), r"'noise': likelihood must be one of auto, .*got bce"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused_where_it_is_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -62,7 +62,9 @@ def test_the_last_outcome_of_an_action_counts():
 
 def test_a_long_episode_begins_to_remember_anew():
     memory = walk(memory_at(0, 1), *[(0, number) for number in range(1, ROOM)])
+    walk(memory, (0, 7))
     assert len(memory) == ROOM
+    assert memory.visits[7] == 2
     walk(memory, (0, ROOM))
     assert memory.visits == [1]
     assert memory.observations[0].tolist() == [ROOM]

@@ -34,7 +34,9 @@ def empty_room() -> gym.Env:
 def seeker_of(visits: list[list[float]], **changes: object) -> NoveltySeeking:
     """Of as many environments as there are rows of visits to the outcomes of actions."""
     table = np.array(visits)
-    return NoveltySeeking(dataclasses.replace(CONFIG.exploration, **changes), len(visits), lambda which: table[which])
+    explorer = NoveltySeeking(dataclasses.replace(CONFIG.exploration, **changes), len(visits))
+    explorer.outcome_visits = lambda which: table[which]
+    return explorer
 
 
 def test_the_action_to_whose_outcome_the_episode_has_been_least_is_taken():

@@ -1,5 +1,6 @@
 """Vector environments of every kind, and other ones in the middle of a run."""
 
+import dataclasses
 import functools
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
@@ -84,6 +86,31 @@ def test_vecmonitor_gives_the_episodes_of_environments_without_one(small_config)
     lengths = [episode["l"] for episode in agent.ep_info_buffer]
     assert 0 < sum(lengths) <= 80
     assert [episode["r"] for episode in agent.ep_info_buffer] == lengths
+
+
+def test_what_a_monitor_was_told_to_keep_of_infos_is_kept_and_whatever_it_is_an_agent_can_be_saved(
+    small_config, clock_env, tmp_path
+):
+    class Told(gym.Wrapper):
+        def step(self, action):
+            *result, info = self.env.step(action)
+            details = {"count": np.int64(4), "colour": (1, 2), "view": np.zeros(3), "missing": np.nan}
+            return *result, info | details | {"is_success": 0.25}
+
+    keywords = ("count", "colour", "view", "missing")
+    agent = JEPAAgent(small_config, Monitor(Told(clock_env()), info_keywords=keywords), seed=np.int64(3)).learn(30)
+    assert agent.ep_info_buffer[0]["colour"] == (1, 2)
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a")
+    assert set(loaded.ep_info_buffer[0]) == {"r", "l", "t", "count"}
+    assert loaded.ep_success_buffer == agent.ep_success_buffer != []
+    assert loaded.seed == 3
+
+
+def test_numbers_of_numpy_in_a_configuration_are_saved(small_config, tmp_path):
+    config = dataclasses.replace(small_config, discount=np.float32(0.75))
+    JEPAAgent(config, "CartPole-v1", seed=0).save(tmp_path / "a")
+    assert JEPAAgent.load(tmp_path / "a").config.discount == 0.75
 
 
 def test_stacked_frames_reach_the_replay_with_the_episodes_last_one(small_config, clock_env):

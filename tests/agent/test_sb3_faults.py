@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -139,3 +140,15 @@ def test_faults_in_the_callers_own_vector_environment_keep_nothing_of_the_step(s
     with pytest.raises(FloatingPointError, match="observation of environment 0 is not finite"):
         agent.learn(200)
     assert agent.num_timesteps == len(agent.replay) == 24
+
+
+def test_after_a_step_that_was_not_stored_the_callers_own_environments_begin_new_episodes(small_config, clock_env):
+    """Where they are by then nobody knows, so that what follows would be taken for one step."""
+    agent = JEPAAgent(small_config, DummyVecEnv([lambda: clock_env(nan_at=11), lambda: clock_env(1)]), seed=0)
+    with pytest.raises(FloatingPointError):
+        agent.learn(100)
+    agent.learn(60, reset_num_timesteps=False)
+    batch = agent.replay.sample(256, 2, np.random.default_rng(0))
+    episode, clock = batch.observation[..., 1], batch.observation[..., 2]
+    assert (episode == episode[:, :1]).all()
+    assert torch.equal(clock[:, 1], clock[:, 0] + 1)

@@ -120,6 +120,14 @@ def test_the_random_function_is_frozen_and_depends_on_the_observation(linear):
     assert not torch.allclose(first, second)
 
 
+@pytest.mark.parametrize("linear", [True, False])
+def test_the_random_function_reads_single_numbers(linear):
+    target = RandomFunction(shape=(), size=7, linear=linear, scale=1.0)
+    first, second = target(torch.tensor([1, 3]))
+    assert first.shape == (7,)
+    assert not torch.allclose(first, second)
+
+
 @pytest.mark.parametrize(
     ("likelihood", "target", "floor"),
     [

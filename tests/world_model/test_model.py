@@ -158,6 +158,11 @@ def test_images_may_have_their_channels_first_or_last():
     assert torch.allclose(last(image), first(image.permute(0, 3, 1, 2).contiguous()), atol=1e-6)
 
 
+def test_a_stack_of_images_may_have_more_channels_than_rows():
+    assert ImageFormat(shape=(56, 56, 60), contrast="none").planes == (60, 56, 56)
+    assert ImageFormat(shape=(12, 56, 56), contrast="none").planes == (12, 56, 56)
+
+
 def test_convolutions_that_eat_the_whole_image_are_refused():
     with pytest.raises(ValueError, match="shrink an image of shape"):
         ImageEncoder(
@@ -180,6 +185,13 @@ def test_the_grid_encoder_tells_planes_apart_and_refuses_unknown_symbols(kind):
     grid[0, 0, 0, 2] = 11
     with pytest.raises(ValueError, match=r"symbols up to \[10, 10, 10, 3\].*holds \[5, 0, 11, 0\]"):
         encoder(grid)
+
+
+def test_the_grid_encoder_reads_every_symbol_of_a_byte():
+    encoder = GridEncoder(shape=(2, 2, 1), symbols=(256,), kind="perceptron", embedding=8, hidden=(4,), latent_dim=6)
+    grid = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 2, 2, 1)
+    low, high = encoder(grid)
+    assert not torch.allclose(low, high)
 
 
 def test_grids_that_are_the_same_are_encoded_once_and_count_as_often_as_they_are_there():

@@ -289,3 +289,17 @@ def test_the_gap_lowers_the_targets_of_actions_that_are_not_the_best():
             net.heads["value"].net[-1].bias.copy_(torch.tensor([0.2, 0.1, 0.6]))
     loss = loss_terms(model, ema, batch, config, discount=0.9, generator=torch.Generator())["value"].item()
     assert loss == pytest.approx(((0.2 - (0 - 0.5 * 0.4)) ** 2 + 0.6**2) / 2)
+
+
+def test_the_gap_raises_no_target_of_an_action_that_is_better_than_the_best_candidate():
+    config = dataclasses.replace(OFF, value=ValueConfig(weight=1.0, gap=0.5))
+    batch = a_batch(size=2, transitions=1)
+    batch = dataclasses.replace(batch, reward=torch.zeros(2, 1), terminated=torch.ones(2, 1, dtype=torch.bool))
+    model, ema = make(config)
+    with torch.no_grad():
+        model.heads["value"].net[-1].weight.zero_()
+        model.heads["value"].net[-1].bias.zero_()
+    # The best that is known is worth 0.5, the actions that were taken 0.25 and 0.75.
+    ema.values = lambda latent, action: (torch.full((2, 2), 0.5), torch.tensor([[0.25], [0.75]]))
+    loss = loss_terms(model, ema, batch, config, discount=0.9, generator=torch.Generator())["value"].item()
+    assert loss == pytest.approx((0.5 * 0.25) ** 2 / 2)
