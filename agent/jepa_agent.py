@@ -125,16 +125,17 @@ class JEPAAgent(PlanningAlgorithm):
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1_000,
+        log_interval: int | None = 1_000,
         tb_log_name: str = "JEPA",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
         """Collect and train for ``total_timesteps`` environment steps; every ``log_interval`` steps the logger writes.
 
+        With ``log_interval`` None it does so only where a callback calls ``dump_logs``.
         A callback's ``on_step`` runs after the step was stored; ``on_rollout_end`` before each writing of the log.
         """
-        if log_interval < 1:
+        if log_interval is not None and log_interval < 1:
             raise ValueError(f"log_interval must be at least 1 environment step, got {log_interval}")
         if self.env is None:
             raise ValueError("the agent has no environments to learn in; give some to the constructor, load or set_env")
@@ -159,7 +160,7 @@ class JEPAAgent(PlanningAlgorithm):
                 self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
                 self._collect(callback)
                 self.wall_seconds = before + time.perf_counter() - began
-                if self.crossed(log_interval):
+                if log_interval is not None and self.crossed(log_interval):
                     callback.on_rollout_end()
                     self.dump_logs()
                     callback.on_rollout_start()

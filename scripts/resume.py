@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from jepa_rl.scripts.train import TrainArgs, execute, require_pictures
 @dataclass(frozen=True, kw_only=True)
 class ResumeArgs:
     """Go on with a run from its last checkpoint, up to its planned length or a new one.
+
+    Up to its planned length it equals a run that never stopped, bit for bit; up to another one too, unless the learning
+    rate follows the length (training.schedule cosine).
 
     Example: jepa-rl resume runs/first --total-timesteps 100000
     """
@@ -57,6 +61,12 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")
     require_pictures(agent, config, args.video_every)
     if total != config.total_timesteps:
+        if config.agent.training.schedule != "constant":
+            warnings.warn(
+                f"the learning rate follows the length of the run (training.schedule {config.agent.training.schedule}): it "
+                f"goes on as if {total} steps had been planned, which is not the run that was begun with that plan",
+                stacklevel=2,
+            )
         config = dataclasses.replace(config, total_timesteps=total)
         run.write_config(config)
     execute(

@@ -182,6 +182,23 @@ def test_a_log_interval_below_one_step_is_refused(small_config):
         JEPAAgent(small_config, "CartPole-v1", seed=0).learn(10, log_interval=0)
 
 
+def test_without_a_log_interval_the_callback_is_left_to_write_the_log(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    rollouts = []
+
+    class Rollouts(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            rollouts.append(self.model.num_timesteps)
+
+    agent.learn(60, callback=Rollouts(), log_interval=None)
+    assert rollouts == []
+    agent.learn(60, callback=Rollouts(), log_interval=40, reset_num_timesteps=False)
+    assert rollouts == [80, 120]
+
+
 def test_a_callback_can_stop_training(small_config):
     class Stop(BaseCallback):
         def _on_step(self) -> bool:

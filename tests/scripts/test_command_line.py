@@ -69,9 +69,9 @@ def test_evaluating_shows_how_far_it_is_except_beside_json(counting_run, capsys)
 def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(counting_run, folder)
-    assert (
-        run(["resume", str(folder), "--total-timesteps", "600", "--log-interval", "100", "--episodes", "4", "--quiet"]) == 0
-    )
+    options = ["--total-timesteps", "600", "--log-interval", "100", "--episodes", "4", "--quiet"]
+    with pytest.warns(UserWarning, match=r"training\.schedule cosine.* as if 600 steps had been planned"):
+        assert run(["resume", str(folder), *options]) == 0
     rows = list(csv.DictReader((folder / "progress.csv").open()))
     assert [int(row["time/total_timesteps"]) for row in rows] == [112, 208, 304, 400, 512, 608]
     assert json.loads((folder / "config.json").read_text())["total_timesteps"] == 600
