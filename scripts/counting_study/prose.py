@@ -42,8 +42,11 @@ def compose(results: Results, tables: dict[str, str]) -> str:
         position=probe("position_linear"),
         color=probe("color_linear"),
         shape=probe("shape_linear"),
+        shape_chance=f"{reward[0]['probes']['shape_linear']['chance']:.2f}",
         kept=_shape_kept(results),
         merged=_merged(results),
+        reach=_reach(results),
+        coinciding=_coinciding(results),
         sharp=_sharp(results),
         weighed=_weighed(results),
         **tables,
@@ -121,6 +124,40 @@ def _merged(results: Results) -> str:
         f"which every run merges some are: {always or 'none'}."
     )
     return filled(text)
+
+
+def _reach(results: Results) -> str:
+    """What the bounds of the first reward run say, and where two images lie closer than one of them."""
+    text = "With the largest errors every bound of this run is empty."
+    below = [
+        f"{depth['observation_min']:.2f} at depth {depth['depth']}"
+        for depth in results.of("reward")[0]["certificate"]["depths"]
+        if (depth["bound_mean_errors"] or -math.inf) > depth["observation_min"]
+    ]
+    if below:
+        text += f" Those from mean errors say nothing of the worst images: two of them lie closer ({', '.join(below)})."
+    return filled(text)
+
+
+def _coinciding(results: Results) -> str:
+    """What becomes of the qualitative statement: pairs of counts whose centroids coincide though both losses are small."""
+    text = "What remains is the qualitative statement, at the level of counts: the reward row, whose losses are small, merges "
+    runs = [run for run in results.of("value") if run["certificate"]["merged_states"]]
+    if any(run["certificate"]["merged_states"] for run in results.of("reward")) or not runs:
+        return filled(text + "what the table says.")
+
+    def each(read: Callable[[Result], str]) -> str:
+        return " and ".join(map(read, runs))
+
+    return filled(
+        text + f"no pair. Small losses do not promise that of centroids: with the value as auxiliary, {len(runs)} of "
+        f"{len(results.of('value'))} runs merge {each(lambda run: str(len(run['certificate']['merged_states'])))} pairs at "
+        f"L_dyn over variance {each(lambda run: format(run['dynamics_loss_over_variance'], '.3f'))} and L_p "
+        f"{each(lambda run: format(run['auxiliary_loss'] - run['auxiliary_floor'], '.3f'))} above its floor. Their latents "
+        f"keep shapes apart as well (linear probe {each(lambda run: format(run['probes']['shape_linear']['score'], '.2f'))}), "
+        f"so that a count has several clusters and the centres of different counts coincide; linear probes still read the "
+        f"count with {each(lambda run: format(run['probes']['count_linear']['score'], '.2f'))}."
+    )
 
 
 def _state(results: Results) -> str:

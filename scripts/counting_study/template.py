@@ -53,8 +53,8 @@ centroids (bright is far), and one held-out image per count above what a decoder
 ## What agrees with the paper, and what does not
 
 **The reward and the dynamics together make nine clusters.** Accuracy {acc[reward]}, ARI {ari[reward]}. Of what the
-images hold besides the count, nothing is left: linear probes read position with R^2 {position[reward]}, colour with
-{color[reward]}, shape with accuracy {shape[reward]} (chance 0.25).
+images hold besides the count, hardly anything is left: linear probes read position with R^2 {position[reward]}, colour with
+{color[reward]}, shape with accuracy {shape[reward]} (chance {shape_chance}).
 
 **It is the dynamics that drop the rest.** With the reward alone position stays readable (R^2
 {position[reward-only]}). Positions are redrawn at every step, so that no dynamics can predict them; colour and shape
@@ -174,8 +174,9 @@ The bounds by depth, with mean errors, of seed 0 of the reward row, beside the s
 
 {bounds}
 
-With the largest errors every bound of this run is empty. What remains true is the qualitative statement, at the level
-of counts: no pair is merged where both losses are small.
+{reach}
+
+{coinciding}
 
 ## What the theorem does not explain
 
