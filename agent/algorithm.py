@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from jepa_rl.agent.checkpoint import read_checkpoint
@@ -120,6 +121,16 @@ class Algorithm(BaseAlgorithm):
         if "optimizer" in given:
             given = {**given, "optimizer": own_moments(self.optimizer, given["optimizer"])}
         super().set_parameters(given, exact_match=exact_match)  # type: ignore[arg-type]  # state dicts, not tensors
+
+
+def existing_device(device: torch.device | str) -> torch.device:
+    """The device of this name; ValueError where there is none, where Stable-Baselines3 would take the CPU in silence."""
+    try:
+        wanted = get_device("auto") if device == "auto" else torch.device(device)
+        torch.empty(0, device=wanted)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device must be auto, cpu, or a GPU that torch finds, got {device!r}: {error}") from error
+    return wanted
 
 
 def with_suffix(path: str | Path) -> Path:

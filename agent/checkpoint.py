@@ -211,7 +211,10 @@ def _read_manifest(archive: zipfile.ZipFile) -> dict[str, object]:
         raise CheckpointError(f"is not a jepa_rl checkpoint: {_MANIFEST} does not say so")
     written = manifest.get("format_version")
     if written != FORMAT_VERSION:
-        raise CheckpointError(f"was written in format {written}, this version reads {FORMAT_VERSION}")
+        raise CheckpointError(
+            f"was written in format {written}, this version reads {FORMAT_VERSION}: train again, or read it with the "
+            "version of jepa_rl that wrote it"
+        )
     members = manifest.get("members")
     if not isinstance(members, dict):
         raise CheckpointError(f"is damaged: {_MANIFEST} lists no members")

@@ -40,6 +40,7 @@ class Decision:
 class VectorStep:
     """What one step of n environments gave; where done, ``observation`` begins the next episode already."""
 
+    action: np.ndarray  # [n, ...], as the environments took it
     observation: VecEnvObs  # as the environments gave it
     reward: np.ndarray  # [n]
     done: np.ndarray  # bool[n]
@@ -170,7 +171,9 @@ class Collector:
             with naming_dead_processes(self.venv):
                 self._astray = True
                 following, reward, done, infos = self.venv.step(env_action)
-            result = VectorStep(observation=following, reward=reward, done=done, info=infos, decision=decision)
+            result = VectorStep(
+                action=env_action, observation=following, reward=reward, done=done, info=infos, decision=decision
+            )
             packed = self._observations.pack(following)
             self._store(action, packed, result)
         except BaseException:

@@ -24,9 +24,12 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
     """Refuses what is no answer of a Gymnasium environment, before a buffer of fixed size reshapes or breaks on it.
 
     Raises:
-        TypeError: ``reset`` or ``step`` returned no tuple of two or five parts.
+        TypeError: ``reset`` or ``step`` returned no tuple of two or five parts, or parts of other types.
         ValueError: an observation that lacks a part or has another shape than the space's, or a space that changed since
             the agent was made.
+
+    What the environment itself raises passes through, with a note of what was called and what it must return: wrappers of
+    Gymnasium's own, which come first, take the parts of what it returned for granted.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -37,7 +40,8 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
         self._shapes = [(name, space.shape if isinstance(space, spaces.Box) else None) for name, space in parts]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        returned: Any = self.env.reset(seed=seed, options=options)
+        with self._noting("reset", "(observation, info)"):
+            returned: Any = self.env.reset(seed=seed, options=options)
         if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)):
             raise TypeError(f"{self._name}.reset must return (observation, info), got {_outline(returned)}")
         for name, before in self._spaces.items():
@@ -48,13 +52,25 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
         return returned
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        returned: Any = self.env.step(action)
+        with self._noting("step", _STEP):
+            returned: Any = self.env.step(action)
         if not (isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict)):
             raise TypeError(f"{self._name}.step must return {_STEP}, got {_outline(returned)}")
-        if np.ndim(returned[1]) or returned[1] is None:
+        if _kind(returned[1]) not in "biuf":
             raise TypeError(f"{self._name}.step must return a number as the reward, got {returned[1]!r}")
+        for name, ended in zip(("terminated", "truncated"), returned[2:4], strict=True):
+            if _kind(ended) not in "biu":
+                raise TypeError(f"{self._name}.step must return True or False as {name}, got {ended!r}")
         self._check_shape("step", returned[0])
         return returned
+
+    @contextlib.contextmanager
+    def _noting(self, method: str, returns: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            error.add_note(f"in {self._name}.{method}, which must return {returns}")
+            raise
 
     def _check_shape(self, method: str, observation: Any) -> None:
         space = self._spaces["observation_space"]
@@ -89,6 +105,8 @@ def naming_dead_processes(venv: VecEnv) -> Iterator[None]:
     if not isinstance(workers, SubprocVecEnv):
         yield
         return
+    if workers.closed:
+        raise RuntimeError("the processes of the environments were stopped: save the agent, and load it with new ones")
     watch = _Watch(workers)
     try:
         yield
@@ -97,7 +115,7 @@ def naming_dead_processes(venv: VecEnv) -> Iterator[None]:
         if not ended:
             raise
         raise RuntimeError(
-            f"{' and '.join(ended)}; an exception in an environment is printed above. The other processes were stopped. "
+            f"{' and '.join(ended)}; what an environment raised is printed above. The other processes were stopped. "
             "The agent is as it was before this step: save it, and load it with new environments"
         ) from error
     finally:
@@ -144,6 +162,11 @@ class _Watch:
         self._stop.close()
         self._thread.join()
         self._stopped.close()
+
+
+def _kind(value: Any) -> str:
+    """The NumPy kind of a single number; "-" for anything else."""
+    return "-" if value is None or np.ndim(value) else np.asarray(value).dtype.kind
 
 
 def _outline(returned: Any) -> str:

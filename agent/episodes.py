@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from jepa_rl.agent.env_faults import CheckedReturns, require_equal_spaces
 
 EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
+_WITH_WRAPPERS = "MiniGrid's, and what else needs wrappers: env=functools.partial(jepa_rl.envs.make_env, ID)"
 Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
 
 
@@ -111,12 +112,20 @@ def as_vec_env(env: EnvLike, n_envs: int, check: Check = lambda env: None) -> Ve
         require_equal_spaces(env)
         return env
     if isinstance(env, str):
-        return vectorize(functools.partial(_checked, functools.partial(gym.make, env), check), n_envs)
+        return vectorize(functools.partial(_checked, functools.partial(_registered, env), check), n_envs)
     if isinstance(env, gym.Env):
         return vectorize(functools.partial(_checked, lambda: env, check), 1)
     if callable(env):
         return vectorize(functools.partial(_checked, env, check), n_envs)
     raise TypeError(f"env must be a Gymnasium environment, its id, a function that makes one, or a VecEnv, got {env!r}")
+
+
+def _registered(env_id: str) -> gym.Env[Any, Any]:
+    try:
+        return gym.make(env_id)
+    except gym.error.UnregisteredEnv as error:
+        error.add_note(_WITH_WRAPPERS)
+        raise
 
 
 def _checked(factory: Callable[[], gym.Env[Any, Any]], check: Check) -> gym.Env[Any, Any]:

@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.acting import PlanningAlgorithm
-from jepa_rl.agent.algorithm import with_suffix
+from jepa_rl.agent.algorithm import existing_device, with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import make_collector
 from jepa_rl.agent.config import AgentConfig
@@ -45,7 +45,7 @@ class JEPAAgent(PlanningAlgorithm):
         verbose: 1 prints logs to standard output.
 
     Raises:
-        ValueError: an unknown preset, or a space that is not supported, saying which are.
+        ValueError: an unknown preset, a device that there is not, or a space that is not supported, saying which are.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class JEPAAgent(PlanningAlgorithm):
             learning_rate=self.config.training.learning_rate,
             tensorboard_log=tensorboard_log,
             verbose=verbose,
-            device=device,
+            device=existing_device(device),
             support_multi_env=True,
             seed=int(np.random.SeedSequence().generate_state(1)[0] if seed is None else seed),
         )
@@ -183,7 +183,13 @@ class JEPAAgent(PlanningAlgorithm):
         if step.decision is not None:
             self.training_log.add_decision(step.decision)
         callback.update_locals(
-            {"new_obs": step.observation, "rewards": step.reward, "dones": step.done, "infos": step.info}
+            {
+                "actions": step.action,
+                "new_obs": step.observation,
+                "rewards": step.reward,
+                "dones": step.done,
+                "infos": step.info,
+            }
         )
 
     def crossed(self, interval: int) -> bool:

@@ -142,6 +142,8 @@ PRESETS = {
 def preset(name: str) -> Preset:
     """The preset of this name; ValueError with the nearest names where there is none."""
     if name not in PRESETS:
+        if name.endswith("Policy"):
+            raise ValueError(f"expected a preset ({', '.join(PRESETS)}) or an AgentConfig, got the policy {name!r}")
         near = difflib.get_close_matches(name, PRESETS) or sorted(PRESETS)
         raise ValueError(f"unknown preset {name!r}; did you mean {' or '.join(near)}?")
     return PRESETS[name]

@@ -46,7 +46,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         "seed": agent.seed,
         "counters": {name: getattr(agent, name) for name in COUNTERS},
         "training_log": agent.training_log.state(),
-        "episodes": [_plain(entry) for entry in agent.ep_info_buffer or ()],
+        "episodes": [_plain(entry) for entry in agent.ep_info_buffer or () if isinstance(entry, dict)],
         "successes": [float(entry) for entry in agent.ep_success_buffer or ()],
         "streams": numpy_streams,
         "attachments": agent.attachments,
@@ -95,7 +95,10 @@ def restore(
     observation_space: spaces.Space[Any],
     action_space: spaces.Space[Any],
 ) -> None:
-    """Make a freshly constructed ``agent`` (without its model yet) the saved one."""
+    """Make a freshly constructed ``agent`` (without its model yet) the saved one.
+
+    What its environments raise when their episodes are repeated passes through.
+    """
     if agent.env is None:
         agent.observation_space, agent.action_space = observation_space, action_space
     else:
@@ -124,6 +127,9 @@ def restore(
                     f"{agent.env.num_envs}",
                     stacklevel=3,
                 )
+                saved = None
+    if saved is not None and agent.env is not None:
+        _reopen_episodes(agent, path, saved, checkpoint.arrays)
 
 
 def parameters_in(checkpoint: Checkpoint, learner: Learner) -> dict[str, dict[str, Any]]:
@@ -163,25 +169,39 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
     collector.explorer.load_state(_part(arrays, "exploration"))
     for name in COLLECTOR_ARRAYS:
         getattr(collector, name)[...] = arrays[f"collector/{name}"]
-    assert agent.env is not None and agent.seed is not None
-    if not (saved["rebuildable"] and collector.rebuildable):
-        collector.forget_episodes()  # learn() will reset the environments
-        if not collector.rebuildable:
-            # Seeded as they were at first, they would begin with the episodes that the replay has already.
-            agent.env.seed(int(np.random.SeedSequence((agent.seed, agent.steps_taken)).generate_state(1)[0] >> 1))
-        return
     collector.observation = arrays["collector/last_observation"]
     if memories := _part(arrays, "memories"):
         assert agent.familiarity is not None
         collector.memories = unpack_memories(memories, agent.action_adapter.counts[0])
     collector.open_actions = [list(arrays[f"collector/open_actions/{env}"]) for env in range(saved["n_envs"])]
-    for env in collector.rebuild(agent.seed):
-        raise ValueError(
-            f"environment {env} does not come back to its last observation when its episode's seed and actions are "
-            "repeated, so it is not deterministic under its seed; load with another environment or without one"
+
+
+def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Bring the environments to the middle of their open episodes; else ``learn`` begins new ones."""
+    collector = agent.collector
+    assert agent.env is not None and agent.seed is not None
+    if not (saved["rebuildable"] and collector.rebuildable):
+        collector.forget_episodes()  # learn() will reset the environments
+        if not collector.rebuildable:
+            _seed_anew(agent)
+        return
+    if lost := collector.rebuild(agent.seed):
+        warnings.warn(
+            f"the open episodes of {path} are left out, new ones begin: environment {lost[0]} does not come back to its "
+            "last observation when its episode's seed and actions are repeated, so it is not deterministic under its seed",
+            stacklevel=4,
         )
+        collector.forget_episodes()
+        _seed_anew(agent)
+        return
     agent._last_obs = agent.observation_adapter.unpack(collector.observation)
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)
+
+
+def _seed_anew(agent: JEPAAgent) -> None:
+    """Seeded as they were at first, environments would begin with the episodes that the replay has already."""
+    assert agent.env is not None and agent.seed is not None
+    agent.env.seed(int(np.random.SeedSequence((agent.seed, agent.steps_taken)).generate_state(1)[0] >> 1))
 
 
 def require_spaces(
@@ -192,7 +212,7 @@ def require_spaces(
     for name, (ours, theirs) in pairs.items():
         # Descriptions are compared, for they are what a file keeps: of MiniGrid's missions only that they are texts.
         if space_to_json(ours) != space_to_json(theirs):
-            raise ValueError(f"{name} spaces do not match: {ours} != {theirs}")
+            raise ValueError(f"{name} spaces do not match: the agent's {ours} != {theirs} of the environments")
 
 
 def _part(entries: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -45,23 +51,56 @@ class TrainingProgress(BaseCallback):
         self.bar.close()
 
 
-class CheckpointEvery(BaseCallback):
-    """Saves the agent, and the log up to there with it, each time ``interval`` environment steps have passed."""
+class Interruption:
+    """While it is entered, SIGINT (Ctrl-C) and SIGTERM ask for an end of training instead of ending it in mid-step.
 
-    def __init__(self, path: Path, interval: int, progress: ProgressCSV) -> None:
+    A second one does what it did before. Signals reach the main thread alone: in another one nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+        print("\ninterrupted: saving after this step; once more ends at once", file=sys.stderr)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+class CheckpointEvery(BaseCallback):
+    """Saves the agent, and the log up to there with it, each time ``interval`` environment steps have passed.
+
+    Where an end is asked for by ``interruption``, it saves and ends training.
+    """
+
+    def __init__(self, path: Path, interval: int, progress: ProgressCSV, interruption: Interruption) -> None:
         super().__init__()
         if interval < 1:
             raise ValueError(f"checkpoint_interval must be at least 1 environment step, got {interval}")
         self.path = path
         self.interval = interval
         self.progress = progress
+        self.interruption = interruption
 
     def _on_step(self) -> bool:
         agent = self.model
         assert isinstance(agent, JEPAAgent)
-        if agent.crossed(self.interval):
+        if agent.crossed(self.interval) or self.interruption.asked:
             self.save(agent)
-        return True
+        return not self.interruption.asked
 
     def save(self, agent: JEPAAgent) -> None:
         """Save now."""

@@ -62,15 +62,17 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print(f"error: {_explained(error)}", file=sys.stderr)
         return 1 if isinstance(error, GridError | DoctorError) else 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(str(interruption) or "interrupted", file=sys.stderr)
         return 130
     return 0
 
 
 def _explained(error: BaseException) -> str:
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    return f"figures need {package}: pip install 'jepa-rl[report]'" if package in FOR_FIGURES else str(error)
+    if package in FOR_FIGURES:
+        return f"figures need {package}: pip install 'jepa-rl[report]'"
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 def _usage() -> str:

@@ -9,17 +9,20 @@ import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import gymnasium as gym
 import tyro
 
 from jepa_rl.agent import PRESETS
+from jepa_rl.agent.env_faults import CheckedReturns
+from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.envs import make_env
 from jepa_rl.scripts import env_checks
-from jepa_rl.scripts.env_checks import Finding, Patient
-from jepa_rl.scripts.env_rollout import describe, record
+from jepa_rl.scripts.env_checks import Finding, NoStepError, Patient
+from jepa_rl.scripts.env_rollout import Read, describe, record
 from jepa_rl.scripts.train import split_env_options
+from jepa_rl.world_model.encoder_config import EncoderKind
 
 Check = Callable[[Patient], Finding]
 CHECKS: dict[str, Check] = {
@@ -103,7 +106,7 @@ def _observed(env_id: str, env_kwargs: dict[str, Any], steps: int, seed: int) ->
         raise
     except Exception as error:
         raise ValueError(f"{env_id!r} cannot be made: {describe(error)}") from error
-    rollout = record(env, steps, seed)
+    rollout = record(CheckedReturns(env), steps, seed, read=_reader(env.observation_space))
     with contextlib.suppress(Exception):  # the check of the API closes one too, and says so
         env.close()
     return Patient(
@@ -117,10 +120,20 @@ def _observed(env_id: str, env_kwargs: dict[str, Any], steps: int, seed: int) ->
     )
 
 
+def _reader(space: gym.Space[Any]) -> Read:
+    """Observations as an agent reads them; whatever they are where it cannot, which is a finding of its own."""
+    for kind in get_args(EncoderKind):
+        with contextlib.suppress(ValueError):
+            return ObservationAdapter(space, kind).pack
+    return lambda observation: None
+
+
 def guarded(name: str, check: Check, patient: Patient) -> Finding:
     """The finding of ``check``, also where the environment raises."""
     try:
         return check(patient)
+    except NoStepError as error:
+        return Finding(name=name, status="warn", found=f"not checked: {error}", advice="mend the steps first")
     except Exception as error:  # whatever an environment raises is a finding
         return Finding(name=name, status="fail", found=describe(error), advice="mend what raises it")
 

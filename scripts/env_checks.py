@@ -27,6 +27,10 @@ UPDATES_PER_SECOND = 40  # of the presets on one core
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+class NoStepError(ValueError):
+    """There is nothing to look at."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """What a check found, and what to do where that is not "ok"."""
@@ -135,6 +139,10 @@ def numbers(patient: Patient) -> Finding:
             what = "observation" if np.isfinite(step.reward) else f"reward ({step.reward})"
             advice = "training refuses it: clip or replace it where it arises"
             return Finding(name="numbers", status="fail", found=f"the {what} of step {index} is not finite", advice=advice)
+    for index, step in enumerate(steps, 1):
+        if step.refused:
+            found = f"training refuses an observation of step {index}: {step.refused}"
+            return Finding(name="numbers", status="fail", found=found, advice="correct it, or the space")
     outside = [index for index, step in enumerate(steps, 1) if not step.inside]
     if outside:
         found = f"{len(outside)} of {len(steps)} steps have observations outside of their space, the first is {outside[0]}"
@@ -251,7 +259,7 @@ def preset(patient: Patient) -> Finding:
 
 def _walked(patient: Patient) -> tuple[Step, ...]:
     if not patient.rollout.steps:
-        raise ValueError("there is no step to look at")
+        raise NoStepError("no step could be taken")
     return patient.rollout.steps
 
 

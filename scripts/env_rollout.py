@@ -7,12 +7,14 @@ import hashlib
 import math
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
+Read = Callable[[Any], object]
 
 SUCCESS_KEYS = ("is_success", "success")
 LONGEST_AXIS = 8  # entries that ``features`` keeps of an axis
@@ -35,6 +37,7 @@ class Step:
     fingerprints: tuple[str, str]  # of both observations, to the last bit
     finite: bool
     inside: bool  # both observations lie in the observation space
+    refused: str = ""  # why an agent would refuse one of them
 
     @property
     def outcome(self) -> dict[str, str]:
@@ -57,15 +60,18 @@ class Rollout:
     error: str | None = None
 
 
-def record(env: gym.Env[Any, Any], steps: int, seed: int, *, render: bool = False) -> Rollout:
+def record(
+    env: gym.Env[Any, Any], steps: int, seed: int, *, render: bool = False, read: Read = lambda observation: None
+) -> Rollout:
     """Take ``steps`` random steps; ``seed`` decides the actions and the first reset. ``render`` draws after each step.
 
-    An exception of the environment ends the rollout and is kept as text.
+    ``read`` reads observations as an agent would: where it raises ValueError or TypeError, the step says so. An exception
+    of the environment ends the rollout and is kept as text.
     """
     found: list[Step] = []
     clock = _Clock()
     try:
-        for step in _steps(env, steps, seed, render, clock):
+        for step in _steps(env, steps, seed, render, clock, read):
             found.append(step)
     except Exception as error:  # whatever an environment raises is a finding
         where = f"at step {len(found) + 1}" if clock.seconds else "on its first reset"
@@ -103,17 +109,17 @@ class _Clock:
         return result
 
 
-def _steps(env: gym.Env[Any, Any], steps: int, seed: int, render: bool, clock: _Clock) -> Iterator[Step]:
+def _steps(env: gym.Env[Any, Any], steps: int, seed: int, render: bool, clock: _Clock, read: Read) -> Iterator[Step]:
     actions = copy.deepcopy(env.action_space)  # an environment may draw from its own
     actions.seed(seed)
     observation, _ = clock(env.reset, seed=seed)
-    before, episode, number = _Seen.of(env, observation), 0, 0
+    before, episode, number = _Seen.of(env, observation, read), 0, 0
     for _ in range(steps):
         action = actions.sample()
         observation, reward, terminated, truncated, info = clock(env.step, action)
         if render:
             env.render()
-        after, number = _Seen.of(env, observation), number + 1
+        after, number = _Seen.of(env, observation, read), number + 1
         yield Step(
             episode=episode,
             number=number,
@@ -127,11 +133,12 @@ def _steps(env: gym.Env[Any, Any], steps: int, seed: int, render: bool, clock: _
             fingerprints=(before.fingerprint, after.fingerprint),
             finite=before.finite and after.finite and math.isfinite(reward),
             inside=before.inside and after.inside,
+            refused=before.refused or after.refused,
         )
         before = after
         if terminated or truncated:
             observation, _ = clock(env.reset)
-            before, episode, number = _Seen.of(env, observation), episode + 1, 0
+            before, episode, number = _Seen.of(env, observation, read), episode + 1, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +149,22 @@ class _Seen:
     fingerprint: str
     finite: bool
     inside: bool
+    refused: str
 
     @classmethod
-    def of(cls, env: gym.Env[Any, Any], observation: Any) -> _Seen:
+    def of(cls, env: gym.Env[Any, Any], observation: Any, read: Read) -> _Seen:
         digest, finite = hashlib.blake2b(digest_size=8), True
         for leaf in _leaves(observation):
             digest.update(f"{leaf.dtype}{leaf.shape}".encode() + np.ascontiguousarray(leaf).tobytes())
             finite &= leaf.dtype.kind not in "fc" or bool(np.isfinite(leaf).all())
-        return cls(features(observation), digest.hexdigest(), finite, observation in env.observation_space)
+        refused = ""
+        try:
+            read(observation)
+        except FloatingPointError:
+            pass  # told by ``finite``
+        except (ValueError, TypeError) as error:
+            refused = describe(error)
+        return cls(features(observation), digest.hexdigest(), finite, observation in env.observation_space, refused)
 
 
 def _leaves(value: Any) -> Iterator[np.ndarray]:

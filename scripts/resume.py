@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str]) -> None:
     if run.checkpoint.is_file():
         agent = run.load_agent(env=True, device=args.device)
     else:
-        # It was stopped before its first checkpoint: the same seed gives the same run.
+        # The same seed gives the same run.
+        print(f"{run.path} was stopped before its first checkpoint: it begins again at step 0", file=sys.stderr)
         agent = JEPAAgent(config.agent, config.factory(), seed=config.seed, device=args.device)
     if agent.num_timesteps >= total and run.result.is_file():
         raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")

@@ -83,8 +83,8 @@ class RunFolder:
         return self.path / "videos"
 
     def config(self) -> RunConfig:
-        data = json.loads((self.path / "config.json").read_text())
         try:
+            data = json.loads((self.path / "config.json").read_text())
             fields = {entry.name for entry in dataclasses.fields(RunConfig)}
             if set(data) != fields:
                 raise ValueError(f"expected the entries {sorted(fields)}, got {sorted(data)}")

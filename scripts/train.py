@@ -6,6 +6,7 @@ import dataclasses
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, preset
-from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
+from jepa_rl.scripts.callbacks import CheckpointEvery, Interruption, TrainingProgress
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
 from jepa_rl.scripts.logs import make_logger, require_wandb
 from jepa_rl.scripts.options import literal, parse_options
@@ -140,27 +141,45 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
         run.path, agent.attachments.get("progress", []), dataclasses.asdict(config), wandb=args.wandb
     )
     agent.set_logger(logger)
-    checkpoint = CheckpointEvery(run.checkpoint, args.checkpoint_interval, progress)
+    interruption = Interruption()
+    checkpoint = CheckpointEvery(run.checkpoint, args.checkpoint_interval, progress, interruption)
     callbacks = [CollapseMonitor(), *([] if args.quiet else [TrainingProgress(args.total_timesteps)]), checkpoint]
     if args.video_every:
         from jepa_rl.scripts.video import FilmEvery
 
         callbacks.append(FilmEvery(run, args.video_every))
     try:
-        agent.learn(
-            args.total_timesteps - agent.num_timesteps,
-            callback=callbacks,
-            log_interval=args.log_interval,
-            reset_num_timesteps=False,
-        )
-    except Exception as error:
-        checkpoint.save(agent)
-        saved = f"the run was saved at step {agent.num_timesteps}; go on with: jepa-rl resume {run.path}"
-        raise RunStoppedError(f"{type(error).__name__}: {error}\n{saved}") from error
+        with interruption:
+            agent.learn(
+                args.total_timesteps - agent.num_timesteps,
+                callback=callbacks,
+                log_interval=args.log_interval,
+                reset_num_timesteps=False,
+            )
+    except (Exception, SystemExit) as error:  # an environment may call sys.exit
+        try:
+            checkpoint.save(agent)
+            end = _saved(run, agent)
+        except OSError as failure:
+            end = f"and the run could not be saved: {failure}"
+        raise RunStoppedError(f"{_told(error)}\n{end}") from error
     finally:
         logger.close()
+    if interruption.asked and agent.num_timesteps < args.total_timesteps:
+        raise KeyboardInterrupt(f"interrupted; {_saved(run, agent)}")
     checkpoint.save(agent)
     finish(run, agent, args)
+
+
+def _saved(run: RunFolder, agent: JEPAAgent) -> str:
+    return f"the run was saved at step {agent.num_timesteps}; go on with: jepa-rl resume {run.path}"
+
+
+def _told(error: BaseException) -> str:
+    """What went wrong, where the exception was raised, and what was noted on its way."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"in {last.filename}, line {last.lineno}, {last.name}"
+    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", []), place])
 
 
 def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:

@@ -141,22 +141,29 @@ def _reach(results: Results) -> str:
 
 def _coinciding(results: Results) -> str:
     """What becomes of the qualitative statement: pairs of counts whose centroids coincide though both losses are small."""
-    text = "What remains is the qualitative statement, at the level of counts: the reward row, whose losses are small, merges "
+    text = "What remains is the qualitative statement, at the level of counts: the reward row, whose losses are small, "
     runs = [run for run in results.of("value") if run["certificate"]["merged_states"]]
     if any(run["certificate"]["merged_states"] for run in results.of("reward")) or not runs:
-        return filled(text + "what the table says.")
+        return filled(text + "merges what the table says.")
 
     def each(read: Callable[[Result], str]) -> str:
         return " and ".join(map(read, runs))
 
+    def probe(name: str) -> str:
+        return each(lambda run: format(run["probes"][name]["score"], ".2f"))
+
+    def figures(read: Callable[[Result], float]) -> str:
+        return each(lambda run: f"{read(run):.3f}")
+
+    merged = each(lambda run: str(len(run["certificate"]["merged_states"])))
+    dynamics = figures(lambda run: run["dynamics_loss_over_variance"])
+    auxiliary = figures(lambda run: run["auxiliary_loss"] - run["auxiliary_floor"])
     return filled(
-        text + f"no pair. Small losses do not promise that of centroids: with the value as auxiliary, {len(runs)} of "
-        f"{len(results.of('value'))} runs merge {each(lambda run: str(len(run['certificate']['merged_states'])))} pairs at "
-        f"L_dyn over variance {each(lambda run: format(run['dynamics_loss_over_variance'], '.3f'))} and L_p "
-        f"{each(lambda run: format(run['auxiliary_loss'] - run['auxiliary_floor'], '.3f'))} above its floor. Their latents "
-        f"keep shapes apart as well (linear probe {each(lambda run: format(run['probes']['shape_linear']['score'], '.2f'))}), "
-        f"so that a count has several clusters and the centres of different counts coincide; linear probes still read the "
-        f"count with {each(lambda run: format(run['probes']['count_linear']['score'], '.2f'))}."
+        text + "merges no pair. Small losses do not promise that of centroids: with the value as auxiliary, "
+        f"{len(runs)} of {len(results.of('value'))} runs merge {merged} pairs at L_dyn over variance {dynamics} and L_p "
+        f"{auxiliary} above its floor. Their latents keep shapes apart as well (linear probe {probe('shape_linear')}), "
+        "so that a count has several clusters and the centres of different counts coincide; linear probes still read "
+        f"the count with {probe('count_linear')}."
     )
 
 

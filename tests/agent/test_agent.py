@@ -177,6 +177,33 @@ def test_evaluate_policy_and_checkpoint_callback_serve_as_they_are(small_config,
     assert same(weights(agent), weights(other))
 
 
+@pytest.mark.parametrize("device", ["tpu9", "cuda:77"])
+def test_a_device_that_there_is_not_is_refused(small_config, device):
+    with pytest.raises(ValueError, match=f"device must be auto, cpu, or a GPU that torch finds, got '{device}'"):
+        JEPAAgent(small_config, "CartPole-v1", device=device)
+
+
+def test_a_policy_in_the_place_of_a_preset_is_named():
+    with pytest.raises(ValueError, match=r"expected a preset .* or an AgentConfig, got the policy 'MlpPolicy'"):
+        JEPAAgent("MlpPolicy", "CartPole-v1")
+
+
+def test_an_environment_that_is_not_registered_is_refused_with_a_way_to_those_with_wrappers(small_config):
+    with pytest.raises(gym.error.UnregisteredEnv) as caught:
+        JEPAAgent(small_config, "MiniGrid-DoorKey-5x5-v7")
+    assert "functools.partial(jepa_rl.envs.make_env, ID)" in caught.value.__notes__[0]
+
+
+def test_callbacks_see_the_actions_that_the_environments_took(small_config):
+    class Actions(BaseCallback):
+        def _on_step(self):
+            taken = [open_actions[-1] for open_actions in self.model.collector.open_actions]
+            assert np.array_equal(self.locals["actions"], taken)
+            return True
+
+    assert JEPAAgent(small_config, "Pendulum-v1", seed=0).learn(8, callback=Actions()).num_timesteps == 8
+
+
 def test_a_log_interval_below_one_step_is_refused(small_config):
     with pytest.raises(ValueError, match="log_interval must be at least 1 environment step, got 0"):
         JEPAAgent(small_config, "CartPole-v1", seed=0).learn(10, log_interval=0)

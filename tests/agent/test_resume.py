@@ -112,8 +112,21 @@ def test_an_environment_that_is_not_deterministic_is_found_out(small_config, tmp
         return Noisy(gym.make("CartPole-v1"))
 
     JEPAAgent(small_config, make, seed=0).learn(62).save(tmp_path / "agent")
-    with pytest.raises(CheckpointError, match="not deterministic under its seed"):
-        JEPAAgent.load(tmp_path / "agent", make)
+    with pytest.warns(UserWarning, match=r"new ones begin: environment 0 does not come back.* not deterministic"):
+        loaded = JEPAAgent.load(tmp_path / "agent", make)
+    assert len(loaded.replay) == 62
+    loaded.learn(20, reset_num_timesteps=False)
+    assert len(loaded.replay) == loaded.num_timesteps == 82
+
+
+def test_what_an_environment_raises_while_its_episode_is_repeated_does_not_speak_against_the_file(small_config, tmp_path):
+    class Away(gym.Wrapper):
+        def step(self, action):
+            raise RuntimeError("the simulator is away")
+
+    JEPAAgent(small_config, "CartPole-v1", seed=0).learn(62).save(tmp_path / "agent")
+    with pytest.raises(RuntimeError, match="the simulator is away"):
+        JEPAAgent.load(tmp_path / "agent", lambda: Away(gym.make("CartPole-v1")))
 
 
 def test_loading_with_other_spaces_is_refused(small_config, tmp_path):

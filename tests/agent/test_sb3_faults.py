@@ -142,6 +142,47 @@ def test_faults_in_the_callers_own_vector_environment_keep_nothing_of_the_step(s
     assert agent.num_timesteps == len(agent.replay) == 24
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ((np.zeros(3, np.float32), 0.0, "no", False, {}), "must return True or False as terminated, got 'no'"),
+        ((np.zeros(3, np.float32), 0.0, False, None, {}), "must return True or False as truncated, got None"),
+        ((np.zeros(3, np.float32), "1.0", False, False, {}), "must return a number as the reward, got '1.0'"),
+        ((np.zeros(3, np.float32), 1j, False, False, {}), "must return a number as the reward, got 1j"),
+    ],
+)
+def test_rewards_and_ends_of_other_types_are_refused(small_config, returned, message):
+    class Odd(Faulty):
+        def step(self, action):
+            return returned
+
+    with pytest.raises(TypeError, match=rf"Odd\.step {message}"):
+        JEPAAgent(small_config, lambda: Odd("none at all"), seed=0).learn(20)
+
+
+def test_what_a_wrapper_of_gymnasiums_stumbles_over_is_noted(small_config):
+    class Four(Faulty):
+        def step(self, action):
+            return np.zeros(3, np.float32), 0.0, False, {}
+
+    agent = JEPAAgent(small_config, lambda: gym.wrappers.TimeLimit(Four("none at all"), 5), seed=0)
+    with pytest.raises(ValueError, match="not enough values to unpack") as caught:
+        agent.learn(20)
+    noted = "in Four.step, which must return (observation, reward, terminated, truncated, info)"
+    assert caught.value.__notes__ == [noted]
+
+
+def test_a_text_where_an_episodes_figures_are_expected_is_not_saved(small_config, tmp_path):
+    class Told(Faulty):
+        def step(self, action):
+            *result, info = super().step(action)
+            return *result, info | {"episode": "the third"}
+
+    agent = JEPAAgent(small_config, DummyVecEnv([lambda: Told("none at all")] * 2), seed=0).learn(20)
+    agent.save(tmp_path / "a")
+    assert not JEPAAgent.load(tmp_path / "a").ep_info_buffer
+
+
 def test_after_a_step_that_was_not_stored_the_callers_own_environments_begin_new_episodes(small_config, clock_env):
     """Where they are by then nobody knows, so that what follows would be taken for one step."""
     agent = JEPAAgent(small_config, DummyVecEnv([lambda: clock_env(nan_at=11), lambda: clock_env(1)]), seed=0)

@@ -3,12 +3,16 @@
 import csv
 import json
 import shutil
+import signal
 import sys
 
 import gymnasium as gym
+import numpy as np
 import pytest
+import torch
 
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.run_folder import RunFolder
 
 QUICK = [
     *("--total-timesteps", "400", "--log-interval", "100", "--checkpoint-interval", "100", "--episodes", "4", "--quiet"),
@@ -75,6 +79,82 @@ def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
     rows = list(csv.DictReader((folder / "progress.csv").open()))
     assert [int(row["time/total_timesteps"]) for row in rows] == [112, 208, 304, 400, 512, 608]
     assert json.loads((folder / "config.json").read_text())["total_timesteps"] == 600
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path, capsys, number):
+    class Interrupting(gym.Wrapper):
+        """In the middle of a step of its tenth episode."""
+
+        episodes, signals = 0, [number]
+
+        def reset(self, **kwargs):
+            self.episodes += 1
+            return self.env.reset(**kwargs)
+
+        def step(self, action):
+            if self.episodes == 10 and self.signals:
+                signal.raise_signal(self.signals.pop())
+            return self.env.step(action)
+
+    gym.register(
+        "Interrupting-v0", entry_point=lambda: Interrupting(gym.make("CartPole-v1").unwrapped), max_episode_steps=50
+    )
+    options = ["default", "--env-id", "Interrupting-v0", "--total-timesteps", "600", "--quiet", "--episodes", "2"]
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    assert run(["train", *options, "--out", str(tmp_path / "stopped")]) == 130
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    said = capsys.readouterr().err
+    assert "interrupted: saving after this step" in said
+    saved = RunFolder.open(tmp_path / "stopped").load_agent()
+    assert 0 < saved.num_timesteps < 600
+    assert f"the run was saved at step {saved.num_timesteps}; go on with: jepa-rl resume" in said
+    assert run(["resume", str(tmp_path / "stopped"), "--quiet", "--episodes", "2"]) == 0
+    assert run(["train", *options, "--out", str(tmp_path / "whole")]) == 0
+    stopped, whole = (RunFolder.open(tmp_path / name).load_agent() for name in ("stopped", "whole"))
+    for first, second in zip(stopped.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(counting_run, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(counting_run, folder)
+    shutil.rmtree(folder / "checkpoint")
+    (folder / "result.json").unlink()
+    assert run(["resume", str(folder), "--episodes", "4", "--quiet"]) == 0
+    assert "before its first checkpoint: it begins again at step 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the simulator is away"), SystemExit(3)])
+def test_an_error_of_the_environment_is_told_with_its_place_and_the_run_is_saved(tmp_path, capsys, error):
+    class Fails(gym.Env):
+        observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
+        steps = 0
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            self.steps += 1
+            if self.steps == 30:
+                raise error
+            return np.zeros(2, np.float32), 0.0, False, False, {}
+
+    gym.register("Fails-v0", entry_point=Fails, max_episode_steps=10)
+    assert run(["train", "default", "--env-id", "Fails-v0", "--out", str(tmp_path / "a"), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert f"{type(error).__name__}: {error}" in said
+    assert f"in {__file__}, line " in said
+    assert "the run was saved at step 29" in said
+
+
+def test_a_broken_configuration_is_named(counting_run, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(counting_run, folder)
+    (folder / "config.json").write_text('{"preset":')
+    assert run(["evaluate", str(folder)]) == 2
+    assert f"{folder / 'config.json'} is not a run's configuration" in capsys.readouterr().err
 
 
 def test_wandb_works_offline(tmp_path, monkeypatch):
@@ -166,7 +246,7 @@ def test_a_run_whose_environment_has_other_spaces_now_is_refused(counting_run, t
     (folder / "config.json").write_text(json.dumps(config))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert run([command[0], str(folder), *command[1:]]) == 2
-    assert "Observation spaces do not match: Box" in capsys.readouterr().err
+    assert "Observation spaces do not match: the agent's Box" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

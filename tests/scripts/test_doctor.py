@@ -94,6 +94,22 @@ class OutOfBounds(Plain):
         return super().draw() + np.float32(self.number == 2)
 
 
+class OfAnotherShape(Plain):
+    def draw(self):
+        return super().draw()[: 2 if self.number == 2 else 3]
+
+
+class FarOutOfBounds(Plain):
+    def draw(self):
+        return super().draw() + np.float32(1e9 * (self.number == 2))
+
+
+class EndsByWord(Plain):
+    def step(self, action):
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, "no", truncated, info
+
+
 class PaysByTime(Plain):
     def pay(self, action):
         return self.number / 10
@@ -219,6 +235,9 @@ def test_a_healthy_environment_has_nothing_but_ok():
         (NotANumber, "numbers", "fail", "the observation of step 4 is not finite"),
         (InfiniteReward, "numbers", "fail", "the reward (inf) of step 3 is not finite"),
         (OutOfBounds, "numbers", "warn", "60 of 300 steps have observations outside of their space, the first is 2"),
+        (FarOutOfBounds, "numbers", "fail", "training refuses an observation of step 2: ValueError: "),
+        (OfAnotherShape, "steps", "fail", "OfAnotherShape.step must return an observation of shape (3,), got (2,)"),
+        (EndsByWord, "steps", "fail", "EndsByWord.step must return True or False as terminated, got 'no'"),
         (PaysByTime, "reward", "warn", "it depends on time"),
         (PaysByTimeRarely, "reward", "warn", "it depends on time"),
         (PaysByAction, "reward", "ok", "fits --model.reward.input transition"),
@@ -231,7 +250,7 @@ def test_a_healthy_environment_has_nothing_but_ok():
         (BreaksInStep, "steps", "fail", "at step 7: RuntimeError: the bridge is out"),
         (BreaksInReset, "steps", "fail", "on its first reset: RuntimeError: no start"),
         (BreaksInReset, "api", "fail", "no start"),
-        (BreaksInReset, "speed", "fail", "there is no step to look at"),
+        (BreaksInReset, "speed", "warn", "not checked: no step could be taken"),
         (BreaksInClose, "api", "fail", "RuntimeError: the door is stuck"),
         (UnboundedActions, "spaces", "fail", "is unbounded; wrap the environment in gymnasium.wrappers.TransformAction"),
         (Symbols, "spaces", "warn", "too small for an image"),
