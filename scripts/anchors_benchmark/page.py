@@ -87,7 +87,7 @@ def overall_table(results: Results) -> str:
         for read in (lambda run: run.final, lambda run: run.area()):
             row.append(interquartile_mean(scores(results, tasks, slug, read)).text() if tasks else "-")
             found = improvement(results, VARIANTS[0].slug, slug, read) if slug != VARIANTS[0].slug else None
-            row.append("-" if found is None else found.text())
+            row.append("-" if found is None else found.probability.text())
         body.append(row)
     header = ["who trains the encoder", "end: IQM", "end: P((a) is better)", "budget: IQM", "budget: P((a) is better)"]
     return markdown(header, body)

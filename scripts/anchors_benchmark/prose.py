@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from jepa_rl.scripts.anchors_benchmark.measure import IMAGES
-from jepa_rl.scripts.anchors_benchmark.summary import CERTAIN, FAILED, FRACTION, Relation, improvement, relation
+from jepa_rl.scripts.anchors_benchmark.summary import (
+    CERTAIN,
+    FAILED,
+    FRACTION,
+    Improvement,
+    Relation,
+    improvement,
+    relation,
+)
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
 from jepa_rl.scripts.benchmark_results import HOLD, state_of
-from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Interval, Results
+from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
+from jepa_rl.scripts.reporting.paragraphs import filled
 
 JOINT = VARIANTS[0].slug
 
@@ -136,8 +145,8 @@ def _answer(results: Results) -> str:
         verdicts = [_verdict(found) for found in (end, way)]
         by_verdict.setdefault(verdicts[0], []).append(variant.name)
         lines.append(
-            f"- {NAMES[JOINT]} against **{variant.name}**: at the end {verdicts[0]} (P = {end.text()}), over the budget "
-            f"{verdicts[1]} (P = {way.text()})."
+            f"- {NAMES[JOINT]} against **{variant.name}**: at the end {verdicts[0]} ({_figures(end)}), over the budget "
+            f"{verdicts[1]} ({_figures(way)})."
         )
     if not lines:
         return f"There are no runs yet that {NAMES[JOINT]} could be compared with."
@@ -150,17 +159,26 @@ def _answer(results: Results) -> str:
     told = "; ".join(
         f"{words} {', '.join(by_verdict[verdict])}" for verdict, words in opening.items() if verdict in by_verdict
     )
-    chance = "P is the chance that a run of (a) is better than one of the other on the same task:"
+    chance = filled(
+        "P is the chance that a run of (a) is better than one of the other on the same task, p that of a P so far from a "
+        "half if it made no difference which variant a run is of (two-sided permutation test within tasks). Below "
+        f"{CERTAIN:g} a difference is claimed. The comparisons are not corrected for their number:"
+    )
     where = ", ".join(task.name for task in results.tasks)
     return "\n".join([f"**On {where}: joint training (a) {told}.**\n", f"{chance}\n", *lines])
 
 
-def _verdict(found: Interval) -> str:
-    if found.low is None or found.high is None:
+def _verdict(found: Improvement) -> str:
+    if found.chance is None:
         return OPEN
-    if found.low > 0.5:
-        return BETTER
-    return WORSE if found.high < 0.5 else ALIKE
+    if found.chance >= CERTAIN:
+        return ALIKE
+    return BETTER if found.probability.value > 0.5 else WORSE
+
+
+def _figures(found: Improvement) -> str:
+    told = f"P = {found.probability.text()}"
+    return told if found.chance is None else f"{told}, p = {found.chance:.2g}"
 
 
 def _merging(results: Results) -> str:

@@ -9,13 +9,21 @@ import numpy as np
 from scipy import stats
 
 from jepa_rl.scripts.minigrid_benchmark.page import scores
-from jepa_rl.scripts.minigrid_benchmark.summary import Interval, Results, Run, probability_of_improvement
+from jepa_rl.scripts.minigrid_benchmark.summary import (
+    MIN_SEEDS,
+    Interval,
+    Results,
+    Run,
+    beats,
+    probability_of_improvement,
+)
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.tables import estimate
 
 FRACTION = "0.1"  # of the mean distance between states that the task tells apart: nearer ones count as merged
 FAILED = 0.5  # success below which a run failed
-CERTAIN = 0.05  # chance of the data without a relation, below which one is claimed
+CERTAIN = 0.05  # chance of the data without a relation or difference, below which one is claimed
+PERMUTATIONS = 10_000
 
 
 def merged_share(run: Run, fraction: str = FRACTION) -> float:
@@ -40,12 +48,38 @@ def mean(runs: Sequence[Run], read: Callable[[Run], float], digits: int = 2) -> 
     return estimate([read(run) for run in runs]).text(digits)
 
 
-def improvement(results: Results, one: str, other: str, read: Callable[[Run], float]) -> Interval | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Improvement:
+    """How probably a run of a variant beats one of another on the same task."""
+
+    probability: Interval
+    chance: float | None  # see ``chance``
+
+
+def improvement(results: Results, one: str, other: str, read: Callable[[Run], float]) -> Improvement | None:
     """How probably a run of a variant beats one of the other, over the tasks that have both; None where there is none."""
     tasks = [task for task in results.tasks if results.of(task, one) and results.of(task, other)]
     if not tasks:
         return None
-    return probability_of_improvement(scores(results, tasks, one, read), scores(results, tasks, other, read))
+    ours, theirs = (scores(results, tasks, name, read) for name in (one, other))
+    return Improvement(probability=probability_of_improvement(ours, theirs), chance=chance(ours, theirs))
+
+
+def chance(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float | None:
+    """How likely a probability of improvement so far from a half is if it made no difference which variant a run is of.
+
+    The two-sided permutation test: runs change places within their tasks. None where there are too few seeds. A bootstrap of few seeds is too sure of itself: of four that all beat four others it knows no other outcome.
+    """
+    if min(map(len, [*ours, *theirs])) < MIN_SEEDS:
+        return None
+    rng, found, expected = np.random.default_rng(0), [], []
+    for x, y in zip(ours, theirs, strict=True):
+        shuffled = rng.permuted(np.tile([*x, *y], (PERMUTATIONS, 1)), axis=1)
+        expected.append(beats(shuffled[:, : len(x)], shuffled[:, len(x) :]))
+        found.append(beats(np.array(x), np.array(y)))
+    distance = abs(np.mean(found) - 0.5) - 1e-9
+    as_far = int((np.abs(np.mean(expected, axis=0) - 0.5) >= distance).sum())
+    return (as_far + 1) / (PERMUTATIONS + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

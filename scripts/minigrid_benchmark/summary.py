@@ -107,13 +107,14 @@ def probability_of_improvement(ours: Sequence[Sequence[float]], theirs: Sequence
 
     def better(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
         pairs = zip(samples[: len(ours)], samples[len(ours) :], strict=True)
-        per_task = [_beats(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)) for x, y in pairs]
+        per_task = [beats(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)) for x, y in pairs]
         return np.mean(per_task, axis=0)
 
     return _bootstrapped([*ours, *theirs], better)
 
 
-def _beats(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def beats(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The share of pairs of x [..., n] and y [..., m] in which x is greater, ties counting half, [...]."""
     difference = np.sign(x[..., :, None] - y[..., None, :])
     return (difference.mean(axis=(-2, -1)) + 1) / 2
 

@@ -14,7 +14,7 @@ from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.anchors_benchmark import command, measure
 from jepa_rl.scripts.anchors_benchmark.measure import representation, situations
 from jepa_rl.scripts.anchors_benchmark.page import render, steps_text
-from jepa_rl.scripts.anchors_benchmark.summary import merged_share, relation
+from jepa_rl.scripts.anchors_benchmark.summary import chance, merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
@@ -230,32 +230,33 @@ def write_run(folder, chosen, slug, seed, success, merged):
 
 
 def test_the_page_says_what_the_results_say(tmp_path):
-    for seed in range(3):
+    for seed in range(4):
         write_run(tmp_path, EASY, "joint", seed, [0.2, 1.0, 1.0, 1.0], merged=seed)
         write_run(tmp_path, EASY, "dynamics-only", seed, [0.0, 0.1, 0.1, 0.1], merged=30 + seed)
         write_run(tmp_path, EASY, "auxiliaries-only", seed, [0.2, 1.0, 1.0, 1.0], merged=2)
         write_run(tmp_path, HARD, "joint", seed, [0.0, 0.0, 0.1, 0.1], merged=5)
     page = render(tmp_path, tmp_path / "page.md").read_text()
-    assert "**The grid is not complete: 12 of 160 runs.**" in page
+    assert "**The grid is not complete: 16 of 160 runs.**" in page
     assert (
-        "- (a) joint against **(b) dynamics only**: at the end (a) is better (P = 1.00 (1.00 to 1.00)), over the budget "
-        "(a) is better" in page
+        "- (a) joint against **(b) dynamics only**: at the end (a) is better (P = 1.00 (1.00 to 1.00), p = 0.029), "
+        "over the budget (a) is better" in page
     )
     assert (
-        "- (a) joint against **(d) auxiliaries only**: at the end no difference is shown (P = 0.50 (0.50 to 0.50))" in page
+        "- (a) joint against **(d) auxiliaries only**: at the end no difference is shown (P = 0.50 (0.50 to 0.50), p = 1)"
+        in page
     )
     assert (
         "**On DoorKey-5x5, SimpleCrossingS9N1: joint training (a) ends with more success than (b) dynamics only; "
         "shows no difference from (d) auxiliaries only.**" in page
     )
     assert "**Runs that merge more succeed less on 1 of 2 tasks (DoorKey-5x5). Failing runs that merge no more" in page
-    assert "of the same task that does not fail: 0 of 6.**" in page
+    assert "of the same task that does not fail: 0 of 8.**" in page
     assert "| (a) joint | 1.00 ± 0.00 | 0.10 ± 0.00 |" in page
     assert "| (b) dynamics only | 0.10 ± 0.00 | - |" in page
-    assert "2,000 (2,000, 2,000, 2,000); 2,000 ± 0" in page
+    assert "2,000 (2,000, 2,000, 2,000, 2,000); 2,000 ± 0" in page
     assert "- **DoorKey-5x5**: runs that merge more succeed less (rank correlation -0." in page
-    assert "so that merging is not their reason: 0 of 3" in page
-    assert "- **SimpleCrossingS9N1**: merging or success does not vary over the 3 runs" in page
+    assert "so that merging is not their reason: 0 of 4" in page
+    assert "- **SimpleCrossingS9N1**: merging or success does not vary over the 4 runs" in page
     assert "DoorKey-5x5: 7 of 107" in page
 
 
@@ -287,3 +288,12 @@ def test_seeds_that_never_hold_the_level_count_with_the_budget():
 def test_tasks_go_by_id_or_short_name():
     assert task("Counting") is task("jepa_rl/Counting-v0") is TASKS[3]
     assert all(each.env_steps // each.eval_every >= 6 for each in TASKS)
+
+
+def test_four_runs_that_beat_four_others_are_a_difference_and_three_are_not():
+    better, worse = [0.9, 0.91, 0.92, 0.93], [0.1, 0.2, 0.3, 0.4]
+    assert chance([better], [worse]) == pytest.approx(2 / 70, abs=0.004)  # two of 70 ways to deal them out
+    assert chance([better[:3]], [worse[:3]]) == pytest.approx(2 / 20, abs=0.01)
+    assert chance([better, better], [worse, worse]) == pytest.approx(2 / 70**2, abs=0.001)
+    assert chance([better, worse], [worse, better]) == 1
+    assert chance([better[:2]], [worse]) is None
