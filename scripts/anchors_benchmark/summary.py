@@ -68,7 +68,8 @@ def improvement(results: Results, one: str, other: str, read: Callable[[Run], fl
 def chance(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float | None:
     """How likely a probability of improvement so far from a half is if it made no difference which variant a run is of.
 
-    The two-sided permutation test: runs change places within their tasks. None where there are too few seeds. A bootstrap of few seeds is too sure of itself: of four that all beat four others it knows no other outcome.
+    The two-sided permutation test: runs change places within their tasks. None where there are too few seeds. A bootstrap
+    of few seeds is too sure of itself: of four that all beat four others it knows no other outcome.
     """
     if min(map(len, [*ours, *theirs])) < MIN_SEEDS:
         return None
