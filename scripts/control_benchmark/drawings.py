@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from jepa_rl.scripts.control_benchmark.summary import Results, Run
 from jepa_rl.scripts.control_benchmark.tasks import ALGORITHMS, Task
-from jepa_rl.scripts.minigrid_benchmark.drawings import panels
+from jepa_rl.scripts.minigrid_benchmark.drawings import ending_line, panels, steps_axis
 from jepa_rl.scripts.reporting.drawing import COLOURS, GREY, INK, tidy
 
 NAMES = {"jepa": "JEPA", "sac": "SAC", "ppo": "PPO", "dqn": "DQN"}
@@ -31,9 +30,7 @@ def _panel(axes: Axes, results: Results, task: Task) -> None:
         if runs := results.of(task, algorithm):
             _line(axes, runs, COLOUR_OF[algorithm], NAMES[algorithm])
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
-    axes.set_xlim(0, max(task.budget(name).env_steps for name in results.algorithms))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.locator_params(axis="x", nbins=4)
+    steps_axis(axes, [run.curve["env_steps"] for name in results.algorithms for run in results.of(task, name)])
     tidy(axes)
 
 
@@ -42,5 +39,5 @@ def _line(axes: Axes, runs: Sequence[Run], colour: str, name: str) -> None:
     points = min(len(run.curve["return_mean"]) for run in runs)
     returns = np.array([run.curve["return_mean"][:points] for run in runs])
     steps = np.mean([run.curve["env_steps"][:points] for run in runs], axis=0)
-    axes.plot(steps, returns.mean(axis=0), color=colour, linewidth=1.6, label=name)
+    ending_line(axes, steps, returns.mean(axis=0), colour, name)
     axes.fill_between(steps, returns.min(axis=0), returns.max(axis=0), color=colour, alpha=0.13, linewidth=0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run, wilson
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
@@ -16,6 +16,7 @@ from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
 
 NAMES = {"jepa": "JEPA", "ppo": "PPO", "dqn": "5-step DQN"}
 COLUMNS = 4
+MOST_BANDS = 4  # more than these cover one another
 LEGEND_ROW = 0.22  # inches
 
 
@@ -67,21 +68,41 @@ def _panel(axes: Axes, results: Results, task: Task, column: str, names: Mapping
     for colour, (algorithm, name) in zip(COLOURS, names.items(), strict=False):
         runs = results.of(task, algorithm)
         if runs:
-            _line(axes, runs, column, colour, name)
+            _line(axes, runs, column, colour, name, band=len(names) <= MOST_BANDS)
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
-    axes.set_xlim(0, max(run.last("env_steps") for algorithm in names for run in results.of(task, algorithm)))
+    steps_axis(axes, [run.curve["env_steps"] for algorithm in names for run in results.of(task, algorithm)])
     axes.set_ylim(-0.03, 1.03)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.locator_params(axis="x", nbins=4)
     tidy(axes)
 
 
-def _line(axes: Axes, runs: Sequence[Run], column: str, colour: str, name: str) -> None:
-    """Mean over seeds, with a band from the lowest to the highest; one seed with Wilson's interval."""
+def steps_axis(axes: Axes, steps: Sequence[np.ndarray]) -> None:
+    """Environment steps; logarithmic where budgets differ, so that what learns soon is not a sliver at the edge."""
+    last = [each[-1] for each in steps]
+    if max(last) < 2 * min(last):
+        axes.set_xlim(0, 1.02 * max(last))
+        axes.locator_params(axis="x", nbins=4)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(min(each[0] for each in steps), 1.05 * max(last))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def ending_line(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, name: str) -> None:
+    """A line with a dot where its budget ends."""
+    axes.plot(steps, values, color=colour, linewidth=1.6, label=name)
+    axes.plot(steps[-1], values[-1], ".", color=colour, markersize=7)
+
+
+def _line(axes: Axes, runs: Sequence[Run], column: str, colour: str, name: str, *, band: bool) -> None:
+    """Mean over seeds; as a band, from the lowest to the highest, or Wilson's interval of one seed."""
     points = min(len(run.curve[column]) for run in runs)
     rates = np.array([run.curve[column][:points] for run in runs])
     steps = np.mean([run.curve["env_steps"][:points] for run in runs], axis=0)
-    axes.plot(steps, rates.mean(axis=0), color=colour, linewidth=1.6, label=name)
+    ending_line(axes, steps, rates.mean(axis=0), colour, name)
+    if not band:
+        return
     if len(runs) > 1:
         low, high = rates.min(axis=0), rates.max(axis=0)
     else:
