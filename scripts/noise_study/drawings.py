@@ -62,7 +62,7 @@ def _map(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[
     axes.imshow(np.clip(values, 0, 1), cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (y, x), value in np.ndenumerate(values):
         if not math.isnan(value):
-            shown = f"{round(value, 2) + 0.0:.2f}"  # never -0.00
+            shown = f"{value:.2f}".replace("-0.00", "0.00")  # rounded as in the tables, which NumPy's round is not
             axes.text(x, y, shown, fontsize=7.5, ha="center", va="center", color="white" if value < 0.55 else INK)
     axes.set_xticks(range(len(columns)), [textwrap.fill(name, 11) for name in columns])
     axes.set_yticks(range(values.shape[0]), rows or [""] * values.shape[0])
