@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +15,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.logs import ProgressCSV
 from jepa_rl.scripts.progress_bar import progress_bar
+
+STDERR = 2  # its file descriptor
 
 
 class TrainingProgress(BaseCallback):
@@ -72,7 +74,8 @@ class Interruption:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()
-        print("\ninterrupted: saving after this step; once more ends at once", file=sys.stderr)
+        # Not by print, which may be what was interrupted.
+        os.write(STDERR, b"\ninterrupted: saving after this step; once more ends at once\n")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -82,7 +82,7 @@ def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path, capsys, number):
+def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path, capfd, number):
     class Interrupting(gym.Wrapper):
         """In the middle of a step of its tenth episode."""
 
@@ -104,7 +104,7 @@ def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert run(["train", *options, "--out", str(tmp_path / "stopped")]) == 130
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "interrupted: saving after this step" in said
     saved = RunFolder.open(tmp_path / "stopped").load_agent()
     assert 0 < saved.num_timesteps < 600
