@@ -95,6 +95,8 @@ two losses their cosine goes to -1 whatever they are.
 
 ![Accuracy against the weight](figures/alignment/weights.png)
 
+Means over seeds, with dots for the seeds; dotted: the bases without an auxiliary.
+
 ### {name_plain}
 
 Under each weight: accuracy, and the auxiliary's share of the gradient.

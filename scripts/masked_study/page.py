@@ -50,6 +50,8 @@ images. *probe*: linear, fitted on one half and scored on the other; accuracy of
 
 {figure}
 
+Dots are seeds, bars their means; the dashed line is the mean of *untrained*.
+
 {table}
 """
 

@@ -57,7 +57,8 @@ def _distractor(results: Results, chosen: Task, tables: dict[str, str], drawn: C
 
 
 def _bit(results: Results, chosen: Task, drawn: Collection[str]) -> list[str]:
-    return [verdict(results, chosen), _figure("bit", "Probe of the bit and success of every run", drawn)]
+    lines = filled("Dots are seeds. Dashed: chance of the probes, and what random actions reach, in the colour of the bit.")
+    return [verdict(results, chosen), _figure("bit", "Probe of the bit and success of every run", drawn), lines]
 
 
 def _introduction(results: Results, link: Link) -> str:
