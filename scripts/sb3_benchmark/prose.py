@@ -20,6 +20,7 @@ from jepa_rl.scripts.sb3_benchmark.summary import (
     budget,
     difference,
     figures_of,
+    most,
     over_the_same,
     reaches,
 )
@@ -207,7 +208,10 @@ def _imagined(results: Results, env_id: str) -> str:
     if not same:
         return f"{opening}; there is no PPO yet to compare it with."
     reached = reaches(plain, float(np.mean(rates)))
-    catching = f"first has as much at {reached:,.0f}" if reached is not None else f"never has as much in {budget(plain):,}"
+    if reached is None:
+        catching = f"has at most {most(plain):.3f} in {budget(plain):,}"
+    else:
+        catching = f"first has as much at {reached:,.0f}"
     return (
         f"{opening}, PPO trained on as many real steps {_rate(same)}: {told(difference(rates, same))}. On real steps PPO's "
         f"mean curve {catching}."

@@ -127,6 +127,11 @@ def reaches(runs: Sequence[Run], success: float) -> float | None:
     return float(steps[there[0]]) if len(there) else None
 
 
+def most(runs: Sequence[Run]) -> float:
+    """The most success of the mean curve."""
+    return float(mean_curve(runs, "env_steps")[1].mean(axis=0).max())
+
+
 def budget(runs: Sequence[Run]) -> int:
     """Environment steps that they were given."""
     return max(run.cell["env_steps"] for run in runs)
