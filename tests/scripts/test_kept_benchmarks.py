@@ -12,6 +12,8 @@ from jepa_rl.scripts.control_benchmark import command as control
 from jepa_rl.scripts.control_benchmark import tasks as control_tasks
 from jepa_rl.scripts.minigrid_benchmark import command as minigrid
 from jepa_rl.scripts.minigrid_benchmark import tasks as minigrid_tasks
+from jepa_rl.scripts.pieces_benchmark import command as pieces
+from jepa_rl.scripts.pieces_benchmark import pieces as switched_off
 from jepa_rl.scripts.sb3_benchmark import command as sb3
 from jepa_rl.scripts.sb3_benchmark import tasks as sb3_tasks
 
@@ -27,6 +29,10 @@ def of_variants():
     return variants.cells(variants.TASKS, list(variants.NAMES), variants.SEEDS, episodes=minigrid_tasks.EPISODES)
 
 
+def of_pieces():
+    return switched_off.cells(switched_off.TASKS, switched_off.SLUGS, switched_off.SEEDS, episodes=minigrid_tasks.EPISODES)
+
+
 def of_encoders():
     return sb3_tasks.cells(sb3_tasks.TASKS, sb3_tasks.SLUGS, sb3_tasks.SEEDS, episodes=minigrid_tasks.EPISODES)
 
@@ -38,8 +44,9 @@ def of_encoders():
         (minigrid, beside_baselines(minigrid_tasks, "minigrid")),
         (anchors, of_variants()),
         (sb3, of_encoders()),
+        (pieces, of_pieces()),
     ],
-    ids=["control", "minigrid", "anchors", "sb3"],
+    ids=["control", "minigrid", "anchors", "sb3", "pieces"],
 )
 def test_the_kept_results_are_of_todays_grid(command, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}
