@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_rl.agent import JEPAAgent
+from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.logs import ProgressCSV
 from jepa_rl.scripts.progress_bar import progress_bar
-
-STDERR = 2  # its file descriptor
 
 
 class TrainingProgress(BaseCallback):
@@ -51,36 +44,6 @@ class TrainingProgress(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.bar.close()
-
-
-class Interruption:
-    """While it is entered, SIGINT (Ctrl-C) and SIGTERM ask for an end of training instead of ending it in mid-step.
-
-    A second one does what it did before. Signals reach the main thread alone: in another one nothing changes.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._restore()
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        self._restore()
-        # Not by print, which may be what was interrupted.
-        os.write(STDERR, b"\ninterrupted: saving after this step; once more ends at once\n")
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
 
 
 class CheckpointEvery(BaseCallback):

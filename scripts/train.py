@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import tyro
 
 from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, preset
-from jepa_rl.scripts.callbacks import CheckpointEvery, Interruption, TrainingProgress
+from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
+from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.logs import make_logger, require_wandb
 from jepa_rl.scripts.options import literal, parse_options
 from jepa_rl.scripts.run_folder import RunConfig, RunFolder, RunStoppedError

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
 
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.run_folder import RunFolder
@@ -82,7 +83,7 @@ def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path, capfd, number):
+def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path, capfd, monkeypatch, number):
     class Interrupting(gym.Wrapper):
         """In the middle of a step of its tenth episode."""
 
@@ -97,9 +98,10 @@ def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path
                 signal.raise_signal(self.signals.pop())
             return self.env.step(action)
 
-    gym.register(
-        "Interrupting-v0", entry_point=lambda: Interrupting(gym.make("CartPole-v1").unwrapped), max_episode_steps=50
-    )
+    def make():
+        return Interrupting(gym.make("CartPole-v1").unwrapped)
+
+    monkeypatch.setitem(gym.registry, "Interrupting-v0", EnvSpec("Interrupting-v0", entry_point=make, max_episode_steps=50))
     options = ["default", "--env-id", "Interrupting-v0", "--total-timesteps", "600", "--quiet", "--episodes", "2"]
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert run(["train", *options, "--out", str(tmp_path / "stopped")]) == 130
@@ -126,7 +128,7 @@ def test_a_run_without_a_checkpoint_says_that_it_begins_again(counting_run, tmp_
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the simulator is away"), SystemExit(3)])
-def test_an_error_of_the_environment_is_told_with_its_place_and_the_run_is_saved(tmp_path, capsys, error):
+def test_an_error_of_the_environment_is_told_with_its_place_and_the_run_is_saved(tmp_path, capsys, monkeypatch, error):
     class Fails(gym.Env):
         observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
         steps = 0
@@ -141,7 +143,7 @@ def test_an_error_of_the_environment_is_told_with_its_place_and_the_run_is_saved
                 raise error
             return np.zeros(2, np.float32), 0.0, False, False, {}
 
-    gym.register("Fails-v0", entry_point=Fails, max_episode_steps=10)
+    monkeypatch.setitem(gym.registry, "Fails-v0", EnvSpec("Fails-v0", entry_point=Fails, max_episode_steps=10))
     assert run(["train", "default", "--env-id", "Fails-v0", "--out", str(tmp_path / "a"), "--quiet"]) == 2
     said = capsys.readouterr().err
     assert f"{type(error).__name__}: {error}" in said
