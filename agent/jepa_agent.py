@@ -79,6 +79,9 @@ class JEPAAgent(PlanningAlgorithm):
 
     def _setup_model(self) -> None:
         assert self.seed is not None
+        if self.device.type == "cuda":
+            # As Stable-Baselines3's set_random_seed does: on a GPU, too, the same seed is to give the same run.
+            torch.backends.cudnn.deterministic = True
         self.action_adapter = ActionAdapter(self.action_space)
         self.observation_adapter = ObservationAdapter(self.observation_space, self.config.model.encoder.kind)
         self.streams = RandomStreams(self.seed)

@@ -46,8 +46,8 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
 
     update_seconds, bare_seconds = [], []
     for _ in range(ROUNDS):
-        update_seconds.append(_seconds(lambda: agent.train(1)))
-        bare_seconds.append(_seconds(bare))
+        update_seconds.append(_seconds(lambda: agent.train(1), agent.device))
+        bare_seconds.append(_seconds(bare, agent.device))
     return UpdateSpeed(update_ms=1000 * statistics.median(update_seconds), bare_ms=1000 * statistics.median(bare_seconds))
 
 
@@ -98,9 +98,11 @@ def bare_forward(model: WorldModel, batch: Batch, *, imagined_heads: bool) -> to
     return total
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     began = time.perf_counter()
     work()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)  # what is queued on a GPU has not been done yet
     return time.perf_counter() - began
 
 
@@ -114,6 +116,8 @@ class SpeedArgs:
 
     run: tyro.conf.Positional[Path]
     """The run's folder; nothing in it is changed."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
     threads: int = 0
     """Threads of torch; 0 leaves its choice."""
 
@@ -123,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     args = tyro.cli(SpeedArgs, prog="jepa-rl speed", args=arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
-    agent = RunFolder.open(args.run).load_agent(env=True)
+    agent = RunFolder.open(args.run).load_agent(env=True, device=args.device)
     found = measure_update(agent)
     print(f"update    {found.update_ms:.2f} ms\nbare      {found.bare_ms:.2f} ms\nratio     {found.ratio:.2f}")
     print(f"decision  {measure_decision(agent):.2f} ms for {PLANNED} environments")

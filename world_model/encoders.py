@@ -243,7 +243,10 @@ class _ConvolvedGrid(nn.Module):
         )
 
     def forward(self, symbol: Tensor) -> Tensor:
-        return self.net(self.symbols(symbol.long() + self.offset).sum(-2).permute(0, 3, 1, 2))
+        index = symbol.long() + self.offset
+        present = torch.zeros(*index.shape[:-1], self.symbols.num_embeddings, device=index.device).scatter_(-1, index, 1.0)
+        # A product with the table, not lookups, whose gradient a GPU adds up in an order that differs between runs.
+        return self.net((present @ self.symbols.weight).permute(0, 3, 1, 2))
 
 
 class TextEncoder(nn.Module):

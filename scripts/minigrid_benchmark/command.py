@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from jepa_rl.agent import preset
+from jepa_rl.agent.algorithm import existing_device
 from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.measure import train_and_measure
@@ -34,6 +35,8 @@ from jepa_rl.scripts.train import overridden
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
 RESULTS = Path("docs/results/minigrid")
 PAGE = Path("docs/minigrid.md")
+PIXEL_RESULTS = Path("docs/results/minigrid_pixels")
+PIXEL_PAGE = Path("docs/minigrid_pixels.md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +50,20 @@ class MiniGridArgs(GridArgs):
     Examples:
       jepa-rl benchmark minigrid --quick
       jepa-rl benchmark minigrid --tasks DoorKey-5x5 Empty-8x8 --algos ppo dqn --seeds 5 --out runs/baselines
+      jepa-rl benchmark minigrid --preset minigrid-pixels --tasks DoorKey-5x5 --device cuda
       jepa-rl benchmark minigrid --render
     """
 
     tasks: tuple[str, ...] = tuple(each.name for each in TASKS)
     """Ids of MiniGrid, in full or as here. Others than these get 200,000 steps with an evaluation every 10,000."""
-    algos: tuple[Algorithm, ...] = ALGORITHMS
-    """Algorithms to run."""
+    algos: tuple[Algorithm, ...] | None = None
+    """Algorithms to run; by default all, and jepa alone with minigrid-pixels, whose pictures the baselines do not read."""
     seeds: int = SEEDS
     """Seeds of every task and algorithm."""
     preset: str = "minigrid"
     """Settings of our agent."""
+    device: str = "cpu"
+    """Where our agent trains and acts: cpu, cuda or auto. The baselines always take the CPU."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """DoorKey-5x5 alone, one seed, 9,000 steps: a few minutes on two cores."""
 
@@ -66,15 +72,21 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, agent_options = split_agent_options(arguments)
     args = tyro.cli(MiniGridArgs, prog="jepa-rl benchmark minigrid", args=rest)
-    out, page = args.places(RESULTS, PAGE)
+    env = preset(args.preset).env
+    out, page = args.places(PIXEL_RESULTS, PIXEL_PAGE) if env else args.places(RESULTS, PAGE)
+    algorithms = args.algos or (("jepa",) if env else ALGORITHMS)
+    if env and set(algorithms) != {"jepa"}:
+        raise ValueError(f"the baselines do not read the pictures of the preset {args.preset}; --algos must be jepa alone")
     if not args.render:
         grid = cells(
             [QUICK] if args.quick else [task(name) for name in args.tasks],
-            args.algos,
+            algorithms,
             1 if args.quick else args.seeds,
             preset=args.preset,
-            agent=overridden(preset(args.preset).agent, agent_options) if "jepa" in args.algos else None,
+            agent=overridden(preset(args.preset).agent, agent_options) if "jepa" in algorithms else None,
             episodes=QUICK_EPISODES if args.quick else EPISODES,
+            env=env,
+            device=str(existing_device(args.device).type),
         )
         measure = functools.partial(train_and_measure, out=out.resolve())
         run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)

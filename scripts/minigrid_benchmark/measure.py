@@ -53,7 +53,9 @@ def contender(cell: Cell, factory: Factory) -> Contender:
 
 
 def _agent(cell: Cell, factory: Factory) -> JEPAAgent:
-    return JEPAAgent(from_dict(AgentConfig, cell["settings"]["agent"]), factory, seed=cell["seed"], device="cpu")
+    settings = cell["settings"]
+    device = settings.get("device", "cpu")
+    return JEPAAgent(from_dict(AgentConfig, settings["agent"]), factory, seed=cell["seed"], device=device)
 
 
 def our_contender(agent: JEPAAgent) -> Contender:
@@ -103,7 +105,7 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
 
     Held-out episodes are those of the base seed HELDOUT_SEED + seed: alike for every algorithm and at every point.
     """
-    factory = functools.partial(make_env, cell["env_id"])
+    factory = functools.partial(make_env, cell["env_id"], cell["settings"].get("env"))
     held = HeldOutEpisodes(factory, cell["episodes"], HELDOUT_SEED + cell["seed"])
     return follow(cell, contender(cell, factory), held, out)
 

@@ -26,9 +26,9 @@ from jepa_rl.scripts.reporting.tables import markdown
 
 
 def render(folder: Path, page: Path) -> Path:
-    """Write the page, and its figures to figures/minigrid beside it; returns the page's path."""
+    """Write the page, and its figures to figures/PAGE beside it; returns the page's path."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / "minigrid"
+    figures = page.parent / "figures" / page.stem
     figures.mkdir(parents=True, exist_ok=True)
     for name, label in (("sampled", "sampled success"), ("greedy", "greedy success")):
         drawn = drawings.curves(results, f"success_{name}", label)
@@ -40,7 +40,7 @@ def render(folder: Path, page: Path) -> Path:
         "end": end_table(results),
         "cost": cost_table(results),
     }
-    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    page.write_text(compose(results, tables, page=page.stem, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
     return page
 
 

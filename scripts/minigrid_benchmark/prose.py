@@ -13,7 +13,7 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, SEEDS, TASKS, T
 LEVEL = LEVELS[-1]
 
 TEMPLATE = """\
-# MiniGrid: sample efficiency beside PPO and DQN
+# MiniGrid: sample efficiency{beside}
 
 `jepa-rl benchmark minigrid` trains every algorithm on every task with every seed, evaluates it along the way and
 writes this page; `--render` remakes the page and its figures from the [raw curves]({raw}), `--quick` runs one short
@@ -23,7 +23,7 @@ task. A run that is finished is not run again.
 
 {findings}
 
-![Sampled success against environment steps](figures/minigrid/sampled.png)
+![Sampled success against environment steps](figures/{page}/sampled.png)
 
 {bands}
 
@@ -59,7 +59,7 @@ draw seeds within each task; none with fewer than {min_seeds} seeds.
 The last evaluation: means over seeds, the seeds in brackets; a single seed has Wilson's 95 % interval. A greedy
 episode *looped* if it ran into the step limit without reaching a new state in the second half of it.
 
-![Greedy success against environment steps](figures/minigrid/greedy.png)
+![Greedy success against environment steps](figures/{page}/greedy.png)
 
 ## What it costs
 
@@ -71,8 +71,7 @@ Peak MB is the resident memory of the process, with Python and PyTorch in it.
 
 - **Tasks**: default actions, step limits and rewards; no shaping. Success is an episode that ends with a positive
   reward: lava and collisions end episodes without one, step limits cut them off.
-- **Observation**: the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction,
-  the same for all. The baselines get it one-hot, 984 numbers.
+- **Observation**: {observation}
 - **Budgets**: those of the algorithms may differ, since a step of JEPA takes as long as many of theirs: see the seconds
   above. Where ours is shorter, a level that was reached late in the baselines' budgets was out of reach in ours.
 - **Evaluation**: {episodes} episodes per point and way of acting, through `predict`, one code path for all. Their
@@ -82,17 +81,27 @@ Peak MB is the resident memory of the process, with Python and PyTorch in it.
 - **Sampled** is the policy as it acts without extra random actions: PPO's distribution, JEPA's draw among good plans,
   and DQN with its final {epsilon:.0f} % of random actions, without which it has nothing to draw. **Greedy** is the most
   probable action, the best plan, the highest value.
+{baselines}{jepa}"""
+
+BASELINES = """\
 - **PPO** (Stable-Baselines3): {ppo}. Three 2x2 convolutions over the one-hot cells.
 - **DQN** (Stable-Baselines3, {n_steps}-step returns): {dqn}. The schedule of random actions is the same on every
   task.
-{jepa}"""
+"""
+SYMBOLS = """the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction,
+  the same for all. The baselines get it one-hot, 984 numbers."""
+PIXELS = """the egocentric view drawn in tiles of 8 pixels, RGB [56, 56, 3]; the direction is not shown."""
 
 
-def compose(results: Results, tables: dict[str, str], raw: str) -> str:
-    """The page, in Markdown; ``raw`` is the path of the results relative to it."""
+def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> str:
+    """The page named ``page``, in Markdown; ``raw`` is the path of the results relative to it."""
+    beside = any(name != "jepa" for name in results.algorithms)
     episodes = sorted({run.cell["episodes"] for run in results.runs})
     return TEMPLATE.format(
+        page=page,
         raw=raw,
+        beside=" beside PPO and DQN" if beside else "",
+        observation=PIXELS if _from_pixels(results) else SYMBOLS,
         state=_state(results),
         findings=_findings(results),
         bands=_bands(results),
@@ -102,16 +111,22 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         min_seeds=MIN_SEEDS,
         episodes=" or ".join(map(str, episodes)),
         epsilon=100 * DQN_SETTINGS["epsilon_end"],
-        n_steps=DQN_SETTINGS["n_steps"],
-        ppo=_listed(PPO_SETTINGS),
-        dqn=_listed(DQN_SETTINGS),
+        baselines=BASELINES.format(n_steps=DQN_SETTINGS["n_steps"], ppo=_listed(PPO_SETTINGS), dqn=_listed(DQN_SETTINGS))
+        if beside
+        else "",
         jepa=_jepa(results),
         **tables,
     )
 
 
+def _from_pixels(results: Results) -> bool:
+    return any(run.cell["settings"].get("env", {}).get("pixels") for run in results.runs)
+
+
 def _state(results: Results) -> str:
     """What the page rests on."""
+    if _from_pixels(results):
+        return f"{len(results.runs)} runs of our agent on pictures, which the baselines do not read."
     grid = {
         (task.env_id, task.budget(name).env_steps, str(name), seed)
         for task in TASKS
@@ -157,4 +172,6 @@ def _jepa(results: Results) -> str:
     if not presets:
         return ""
     named = " and ".join(f"`{name}`" for name in presets)
-    return f"- **JEPA**: the preset {named}, one setting for all tasks; every setting is in the raw JSON files.\n"
+    gpu = any(run.cell["settings"].get("device") == "cuda" for run in results.runs)
+    where = ", trained and acting on a GPU" if gpu else ""
+    return f"- **JEPA**: the preset {named}, one setting for all tasks{where}; every setting is in the raw JSON files.\n"

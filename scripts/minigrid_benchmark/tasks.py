@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -87,11 +87,17 @@ def cells(
     preset: str,
     agent: AgentConfig | None,
     episodes: int,
+    env: Mapping[str, Any] | None = None,
+    device: str = "cpu",
 ) -> list[Cell]:
-    """One cell per task, algorithm and seed; the first seed of everything comes first. Only "jepa" needs ``agent``."""
+    """One cell per task, algorithm and seed; the first seed of everything comes first.
+
+    Only "jepa" needs ``agent``; ``env``, keyword arguments of the environment, and ``device`` are its own too.
+    """
     settings: dict[str, dict[str, Any]] = {name: BASELINES[name].settings for name in BASELINES}
     if agent is not None:
         settings["jepa"] = {"preset": preset, "agent": dataclasses.asdict(agent)}
+        settings["jepa"] |= ({"env": dict(env)} if env else {}) | ({"device": device} if device != "cpu" else {})
     return [
         {
             "name": f"{chosen.name}-{algorithm}",

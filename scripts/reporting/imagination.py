@@ -212,7 +212,7 @@ def imagined_rewards(model: LatentModel, latent: Tensor, actions: Tensor) -> np.
     Each is weighted by the probability that the episode is still going, as the planner does.
     """
     latent, going, rewards = latent[None], torch.ones(1, device=latent.device), []
-    for action in actions:
+    for action in actions.to(latent.device):
         latent, reward, continuation = model.step(latent, action[None])
         rewards.append((going * reward).item())
         going = going * continuation

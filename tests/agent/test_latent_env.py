@@ -29,7 +29,7 @@ class ClockModel(nn.Module):
 
     def step(self, latent, action):
         self.actions = action
-        following = latent + torch.tensor([0.0, 0.0, 1.0])
+        following = latent + torch.tensor([0.0, 0.0, 1.0], device=latent.device)
         reward = 10 * following[:, 1] + following[:, 2] + action.float().reshape(len(action), -1).sum(1)
         ends = (following[:, 2] == 3) & (following[:, 1] % 2 == 1)
         certain = torch.where(ends, 0.0, 1.0)

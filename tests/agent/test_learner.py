@@ -28,7 +28,7 @@ def agent_of(small_config):
 
 
 def a_batch(agent: JEPAAgent):
-    return agent.replay.sample(32, 3, np.random.default_rng(0))
+    return agent.replay.sample(32, 3, np.random.default_rng(0)).to(agent.device)
 
 
 def gradients_after_update(agent: JEPAAgent) -> dict[str, torch.Tensor]:

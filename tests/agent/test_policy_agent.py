@@ -22,7 +22,7 @@ def taken_and_planned(agent, centre: bool = False) -> tuple[np.ndarray, np.ndarr
     def deciding(*arguments):
         plan = decide(*arguments)
         plan = dataclasses.replace(plan, actions=torch.zeros_like(plan.actions)) if centre else plan
-        wanted.append(plan.action.numpy())
+        wanted.append(plan.action.cpu().numpy())
         return plan
 
     agent.collector.venv.step, agent.collector._decide = acting, deciding

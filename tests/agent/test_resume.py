@@ -27,9 +27,9 @@ class SaveAt(BaseCallback):
 
 
 def everything(agent) -> dict[str, np.ndarray]:
-    parts = {f"model/{name}": value.numpy() for name, value in agent.model.state_dict().items()}
+    parts = {f"model/{name}": value.cpu().numpy() for name, value in agent.model.state_dict().items()}
     parts |= (
-        {f"ema/{name}": value.numpy() for name, value in agent.learner.ema.state_dict().items()}
+        {f"ema/{name}": value.cpu().numpy() for name, value in agent.learner.ema.state_dict().items()}
         if agent.learner.ema
         else {}
     )
@@ -76,7 +76,7 @@ def test_images_resume_exactly_too_by_convolutions_and_by_patches_that_are_maske
     whole = JEPAAgent(config, "jepa_rl/Counting-v0", seed=3).learn(160, callback=SaveAt(100, tmp_path / "a"))
     resumed = JEPAAgent.load(tmp_path / "a", "jepa_rl/Counting-v0").learn(60, reset_num_timesteps=False)
     assert_same(whole, resumed)
-    figures = whole.learner.update(whole.replay.sample(4, 2, whole.streams.replay), 1.0)
+    figures = whole.learner.update(whole.replay.sample(4, 2, whole.streams.replay).to(whole.device), 1.0)
     assert ("masked_loss" in figures) == masked
 
 

@@ -69,7 +69,7 @@ def trained(small_config, tmp_path):
     def make(env, kind="auto", **encoder):
         changed = dataclasses.replace(small_config.model.encoder, kind=kind, **encoder)
         config = dataclasses.replace(small_config, model=dataclasses.replace(small_config.model, encoder=changed))
-        agent = JEPAAgent(config, env, seed=3)
+        agent = JEPAAgent(config, env, seed=3, device="cpu")
         agent.save(tmp_path / "agent.zip")
         return agent, tmp_path / "agent.zip"
 

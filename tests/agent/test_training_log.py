@@ -42,7 +42,7 @@ def logged(agent, steps, log_interval=40, callback=None):
 @pytest.fixture
 def learner_and_batch(small_config):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(60)
-    return agent.learner, agent.replay.sample(8, 3, np.random.default_rng(0))
+    return agent.learner, agent.replay.sample(8, 3, np.random.default_rng(0)).to(agent.device)
 
 
 def with_limit(learner, limit):

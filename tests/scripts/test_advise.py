@@ -82,7 +82,7 @@ def test_it_measures_the_gradients_of_the_last_checkpoint(counting_run, capsys):
     assert readings["reward"]["weight"] == 1.0
     agent = RunFolder.open(counting_run).load_agent(env=True)
     training, rng = agent.config.training, np.random.default_rng(0)
-    batches = [agent.replay.sample(8, training.transitions, rng) for _ in range(2)]
+    batches = [agent.replay.sample(8, training.transitions, rng).to(agent.device) for _ in range(2)]
     alone = [
         gradient_alignment(
             *(agent.model, agent.learner.ema, batch, agent.config.model, "reward"),

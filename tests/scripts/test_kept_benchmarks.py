@@ -25,6 +25,15 @@ def beside_baselines(tasks, name):
     return tasks.cells(tasks.TASKS, tasks.ALGORITHMS, tasks.SEEDS, preset=name, agent=agent, episodes=tasks.EPISODES)
 
 
+def of_pictures():
+    chosen = preset("minigrid-pixels")
+    return minigrid_tasks.cells(
+        *(minigrid_tasks.TASKS, ["jepa"], minigrid_tasks.SEEDS),
+        **{"preset": "minigrid-pixels", "agent": chosen.agent, "episodes": minigrid_tasks.EPISODES},
+        **{"env": chosen.env, "device": "cuda"},
+    )
+
+
 def of_variants():
     return variants.cells(variants.TASKS, list(variants.NAMES), variants.SEEDS, episodes=minigrid_tasks.EPISODES)
 
@@ -38,19 +47,20 @@ def of_encoders():
 
 
 @pytest.mark.parametrize(
-    ("command", "grid"),
+    ("command", "folder", "grid"),
     [
-        (control, beside_baselines(control_tasks, "control")),
-        (minigrid, beside_baselines(minigrid_tasks, "minigrid")),
-        (anchors, of_variants()),
-        (sb3, of_encoders()),
-        (pieces, of_pieces()),
+        (control, control.RESULTS, beside_baselines(control_tasks, "control")),
+        (minigrid, minigrid.RESULTS, beside_baselines(minigrid_tasks, "minigrid")),
+        (minigrid, minigrid.PIXEL_RESULTS, of_pictures()),
+        (anchors, anchors.RESULTS, of_variants()),
+        (sb3, sb3.RESULTS, of_encoders()),
+        (pieces, pieces.RESULTS, of_pieces()),
     ],
-    ids=["control", "minigrid", "anchors", "sb3", "pieces"],
+    ids=["control", "minigrid", "minigrid-pixels", "anchors", "sb3", "pieces"],
 )
-def test_the_kept_results_are_of_todays_grid(command, grid):
+def test_the_kept_results_are_of_todays_grid(command, folder, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}
-    kept = [json.loads(path.read_text()) for path in sorted((ROOT / command.RESULTS).glob("*-seed*.json"))]
+    kept = [json.loads(path.read_text()) for path in sorted((ROOT / folder).glob("*-seed*.json"))]
     assert kept
     for found in kept:
         assert found["version"] == command.VERSION

@@ -318,6 +318,18 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(short, tmp_path, m
     assert len((tmp_path / "Empty-5x5-dqn-seed0.csv").read_text().splitlines()) == 4
 
 
+def test_pictures_are_for_our_agent_alone_and_have_a_page_of_their_own(short, tmp_path):
+    pictures = ["--preset", "minigrid-pixels", "--agent.model.encoder.kind", "image"]
+    assert run([*short, *pictures, "--out", str(tmp_path)]) == 0
+    assert [path.name for path in tmp_path.glob("*.json")] == ["Empty-5x5-jepa-seed0.json"]
+    settings = json.loads((tmp_path / "Empty-5x5-jepa-seed0.json").read_text())["cell"]["settings"]
+    assert settings["env"] == {"pixels": True}
+    page = (tmp_path / "minigrid_pixels.md").read_text()
+    assert "RGB [56, 56, 3]" in page
+    assert "**PPO**" not in page
+    assert {path.name for path in (tmp_path / "figures" / "minigrid_pixels").iterdir()} == {"sampled.png", "greedy.png"}
+
+
 def test_a_run_that_dies_leaves_its_partial_curve_and_begins_anew(short, tmp_path, monkeypatch, capsys):
     asked = []
 
@@ -350,6 +362,8 @@ def test_a_run_that_dies_leaves_its_partial_curve_and_begins_anew(short, tmp_pat
         (["minigrid", "--quick", "--out", "docs/results/minigrid"], "--quick needs an --out other than"),
         (["minigrid", "--render"], "docs/results/minigrid has no results"),
         (["minigrid", "--preset", "default", "--agent.discount", "2"], "discount must be in (0, 1], got 2"),
+        (["minigrid", "--preset", "minigrid-pixels", "--algos", "jepa", "ppo"], "--algos must be jepa alone"),
+        (["minigrid", "--device", "tpu"], "device must be auto, cpu, or a GPU that torch finds, got 'tpu'"),
     ],
 )
 def test_bad_input_is_explained_and_leaves_nothing(arguments, message, tmp_path, monkeypatch, capsys):
@@ -457,7 +471,7 @@ def test_the_page_says_what_the_curves_say(tmp_path):
     assert "1.00 (1.00 to 1.00)" in page  # PPO is better in every pair
     assert "Not the benchmark itself: 12 runs" in page
     for name in ("sampled", "greedy"):
-        assert (tmp_path / "figures" / "minigrid" / f"{name}.png").stat().st_size > 10_000
+        assert (tmp_path / "figures" / "page" / f"{name}.png").stat().st_size > 10_000
 
 
 def test_an_algorithm_with_a_budget_of_its_own_is_compared_over_the_steps_that_all_have(tmp_path):
