@@ -28,7 +28,8 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str
 
     Raises ValueError for an unknown id (naming near ones), and for a keyword that the constructor does not take (naming
     those that it takes); gymnasium.error.DependencyNotInstalled where the package behind it is missing, with what to
-    install; what the constructor itself raises passes through.
+    install; ValueError, too, from what the constructor itself raises, unless a caller expects that kind: a ValueError,
+    TypeError, OSError, ImportError or gymnasium error passes through.
     """
     kwargs = dict(kwargs or {})
     spec = _spec(env_id)
@@ -49,6 +50,10 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str
         if "multiple values for keyword argument" not in str(error):
             raise
         raise ValueError(f"{env_id!r} sets one of {', '.join(kwargs)} itself: {error}") from error
+    except (ValueError, OSError, ImportError, gym.error.Error):
+        raise
+    except Exception as error:
+        raise ValueError(f"{env_id!r} cannot be made: {type(error).__name__}: {error}") from error
     if is_minigrid:
         from jepa_rl.envs.minigrid import PixelView, SymbolicView  # imports pygame, which other environments do not need
 

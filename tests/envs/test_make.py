@@ -118,6 +118,18 @@ def test_a_type_error_of_the_environment_passes_through():
         make_env("jepa_rl/Counting-v0", {"target": 2.5})
 
 
+def test_another_error_of_the_constructor_is_told_with_its_kind():
+    def unlicensed():
+        raise RuntimeError("no licence")
+
+    gymnasium.register("Unlicensed-v0", entry_point=unlicensed)
+    try:
+        with pytest.raises(ValueError, match=r"^'Unlicensed-v0' cannot be made: RuntimeError: no licence$"):
+            make_env("Unlicensed-v0")
+    finally:
+        del gymnasium.registry["Unlicensed-v0"]
+
+
 @pytest.mark.parametrize(
     ("env_id", "package", "extra"),
     [("LunarLander-v3", "Box2D", "box2d"), ("Hopper-v5", "mujoco", "mujoco"), ("InvertedPendulum-v4", "mujoco", "mujoco")],
