@@ -33,7 +33,7 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         require_choices("replay.", self)
-        require(self.capacity >= 2, "replay.capacity", "at least 2", self.capacity)
+        require(self.capacity >= 3, "replay.capacity", "at least 3", self.capacity)
         require_share("replay.prioritised_fraction", self.prioritised_fraction)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,7 +46,11 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._steps += 1
-        return self.env.step(action)
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            # A VecEnv resets before anybody reads it, and an environment may show everything in one array of its own.
+            observation = copy.deepcopy(observation)
+        return observation, reward, terminated, truncated, info
 
     def position(self) -> tuple[int, int]:
         """The number of the open episode, -1 before the first, and the steps taken in it."""

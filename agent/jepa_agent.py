@@ -38,7 +38,7 @@ class JEPAAgent(PlanningAlgorithm):
     Args:
         config: the name of a preset, or an AgentConfig.
         env: a Gymnasium environment, its registered id, a function that makes one, or a VecEnv. From an id or a function
-            the agent makes ``config.n_envs`` of them. None for an agent that only predicts (see ``load``).
+            the agent makes ``config.n_envs`` of them. Only ``load`` does without: its agent knows the spaces.
         seed: decides every random choice; None draws one.
         device: "auto", "cpu" or "cuda".
         tensorboard_log: folder for TensorBoard logs.
@@ -60,6 +60,8 @@ class JEPAAgent(PlanningAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         self.config = preset(config).agent if isinstance(config, str) else config
+        if env is None and _init_setup_model:
+            raise ValueError("a new agent needs an environment, which has the spaces; only JEPAAgent.load does without")
         super().__init__(
             policy=None,  # type: ignore[arg-type]  # the policy is a planner; there is no class to look up
             env=None if env is None else as_vec_env(env, self.config.n_envs, check=self._check_spaces),
@@ -156,6 +158,8 @@ class JEPAAgent(PlanningAlgorithm):
         callback.on_training_start(locals(), globals())
         callback.on_rollout_start()
         began, before = time.perf_counter(), self.wall_seconds
+        if total_timesteps:  # a run that was stopped in its last step has the updates of that step before it
+            self._update_current_progress_remaining(max(self.num_timesteps - self.n_envs, 0), total_timesteps)
         try:
             while self.num_timesteps < total_timesteps:
                 # Training comes first, so that a checkpoint taken in on_step resumes exactly there.

@@ -61,9 +61,11 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     tensors |= {f"streams/{name}": value for name, value in torch_streams.items()}
     arrays: dict[str, np.ndarray] = {}
     # Where the very first observations were refused, learning begins anew.
-    if agent.env is not None and agent._last_obs is not None and agent.collector.begun and "replay" not in exclude:
+    if agent.env is not None and (len(agent.replay) or agent.collector.begun) and "replay" not in exclude:
         collector = agent.collector
-        state["collector"] = {"n_envs": agent.n_envs, "rebuildable": collector.rebuildable}
+        # New environments or a new seed have closed the episodes, but what they taught stays.
+        opened = agent._last_obs is not None and collector.begun
+        state["collector"] = {"n_envs": agent.n_envs, "rebuildable": collector.rebuildable and opened}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
         arrays |= {f"exploration/{name}": value for name, value in collector.explorer.state().items()}
@@ -191,8 +193,8 @@ def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any], arrays
             "last observation when its episode's seed and actions are repeated, so it is not deterministic under its seed",
             stacklevel=4,
         )
-        collector.forget_episodes()
-        _seed_anew(agent)
+        # They stand in the open episodes all the same: where no seed waits for it, learn()'s reset opens the next ones.
+        agent.env._reset_seeds()
         return
     agent._last_obs = agent.observation_adapter.unpack(collector.observation)
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)

@@ -103,7 +103,9 @@ def score_beside_proposals(
         undecided = rollout.latent.unflatten(0, (batch_size, given + count))[:, given:]
         own = model.propose(undecided.flatten(0, 1), generator)
         _require_finite("proposal", own)
-        followed.append(torch.cat([actions[:, :, t], own.unflatten(0, (batch_size, count))], dim=1))
+        # A model of one dimension does not know whether the space has an axis for it.
+        own = own.reshape(batch_size, count, *actions.shape[3:])
+        followed.append(torch.cat([actions[:, :, t], own], dim=1))
         rollout = rollout.advance(model, followed[-1].flatten(0, 1), discount)
     return torch.stack(followed, dim=2), rollout.finish(model).view(batch_size, given + count)
 

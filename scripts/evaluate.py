@@ -22,6 +22,7 @@ from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.scripts.progress_bar import progress_bar
 from jepa_rl.scripts.run_folder import RunFolder
+from jepa_rl.scripts.trained_agents import latents_of
 from jepa_rl.world_model import diagnostics
 
 HELDOUT_SEED = 1_000_000  # base seeds of training are the run's seed and the few numbers after it
@@ -142,8 +143,8 @@ def heldout_latents(
         seen.append((observation, info["count"]))
     env.close()
     observations = np.stack([agent.observation_adapter.pack(entry[0]) for entry in seen])
-    latent = np.concatenate([agent.encode(observations[start : start + 250]) for start in range(0, number, 250)])
-    return LabelledLatents(observation=observations, count=np.array([entry[1] for entry in seen]), latent=latent)
+    count = np.array([entry[1] for entry in seen])
+    return LabelledLatents(observation=observations, count=count, latent=latents_of(agent, observations))
 
 
 def representation_figures(held: LabelledLatents) -> dict[str, float]:
@@ -180,11 +181,7 @@ class EvaluateArgs:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    positional = [argument for argument in arguments[:1] if not argument.startswith("-")]
-    run = RunFolder.open(positional[0]) if positional else None
-    planner = run.config().agent.planner if run else PlannerConfig()
-    default = EvaluateArgs(run=Path(positional[0]) if positional else tyro.MISSING, planner=planner)
-    args = tyro.cli(EvaluateArgs, prog="jepa-rl evaluate", args=arguments, default=default)
+    args = tyro.cli(EvaluateArgs, prog="jepa-rl evaluate", args=arguments, default=_defaults(arguments))
     run = RunFolder.open(args.run)
     agent = run.load_agent(device=args.device)
     agent.set_planner(args.planner)
@@ -200,6 +197,16 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps({"run": str(args.run), "planner": args.planner.kind, **dataclasses.asdict(found)}))
     else:
         print("\n".join(f"{name:<14}  {value}" for name, value in table(found).items()))
+
+
+def _defaults(arguments: Sequence[str]) -> EvaluateArgs:
+    """The run's own planner, which options change."""
+    if arguments and not arguments[0].startswith("-"):
+        path = Path(arguments[0])
+        return EvaluateArgs(run=path, planner=RunFolder.open(path).config().agent.planner)
+    if arguments and not {"-h", "--help"} & set(arguments):
+        raise ValueError("the run comes first: jepa-rl evaluate RUN [OPTIONS]")
+    return EvaluateArgs(run=tyro.MISSING, planner=PlannerConfig())
 
 
 def table(found: Evaluation) -> dict[str, str]:

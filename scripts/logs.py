@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import struct
+import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ class WandbOutput(KVWriter, FilmOutput):
         import wandb
 
         try:
-            self._run = wandb.init(project="jepa_rl", dir=str(folder), name=folder.name, config=config, resume="allow")
+            self._run = wandb.init(
+                project="jepa_rl", dir=str(folder), name=folder.name, config=config, id=_wandb_id(folder), resume="allow"
+            )
         except wandb.errors.Error as error:
             way_on = f"go on without --wandb, or with WANDB_MODE=offline: jepa-rl resume {folder}"
             raise ValueError(f"wandb cannot begin a run: {error}; {way_on}") from error
@@ -122,6 +125,14 @@ class WandbOutput(KVWriter, FilmOutput):
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _wandb_id(folder: Path) -> str:
+    """The id of the folder's run at Weights & Biases, alike for every process that goes on with it."""
+    file = folder / "wandb-id"
+    if not file.exists():
+        file.write_text(uuid.uuid4().hex)
+    return file.read_text()
 
 
 def make_logger(

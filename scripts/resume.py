@@ -15,7 +15,7 @@ import tyro
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.logs import require_wandb
 from jepa_rl.scripts.run_folder import RunFolder
-from jepa_rl.scripts.train import TrainArgs, execute, require_pictures
+from jepa_rl.scripts.train import TrainArgs, execute, require_lengths, require_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,22 @@ def main(arguments: Sequence[str]) -> None:
     if args.wandb:
         require_wandb()
     config = run.config()
-    total = args.total_timesteps or config.total_timesteps
+    total = config.total_timesteps if args.total_timesteps is None else args.total_timesteps
+    options = TrainArgs(
+        preset=config.preset,
+        agent=config.agent,
+        seed=config.seed,
+        total_timesteps=total,
+        env_id=config.env_id,
+        log_interval=args.log_interval,
+        checkpoint_interval=args.checkpoint_interval,
+        video_every=args.video_every,
+        episodes=args.episodes,
+        wandb=args.wandb,
+        quiet=args.quiet,
+        device=args.device,
+    )
+    require_lengths(options)
     if run.checkpoint.is_file():
         agent = run.load_agent(env=True, device=args.device)
     else:
@@ -61,6 +76,8 @@ def main(arguments: Sequence[str]) -> None:
         agent = JEPAAgent(config.agent, config.factory(), seed=config.seed, device=args.device)
     if agent.num_timesteps >= total and run.result.is_file():
         raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")
+    if agent.num_timesteps > total:
+        raise ValueError(f"{run.path} is at {agent.num_timesteps} steps; --total-timesteps must be no less, got {total}")
     require_pictures(agent, config, args.video_every)
     if total != config.total_timesteps:
         if config.agent.training.schedule != "constant":
@@ -71,21 +88,4 @@ def main(arguments: Sequence[str]) -> None:
             )
         config = dataclasses.replace(config, total_timesteps=total)
         run.write_config(config)
-    execute(
-        run,
-        agent,
-        TrainArgs(
-            preset=config.preset,
-            agent=config.agent,
-            seed=config.seed,
-            total_timesteps=total,
-            env_id=config.env_id,
-            log_interval=args.log_interval,
-            checkpoint_interval=args.checkpoint_interval,
-            video_every=args.video_every,
-            episodes=args.episodes,
-            wandb=args.wandb,
-            quiet=args.quiet,
-            device=args.device,
-        ),
-    )
+    execute(run, agent, options)

@@ -66,8 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, env_kwargs = split_env_options(arguments)
     args = parse_options(TrainArgs, rest, default=_defaults(rest), prog="jepa-rl train")
-    if args.total_timesteps < 1:
-        raise ValueError(f"--total-timesteps must be at least 1, got {args.total_timesteps}")
+    require_lengths(args)
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     config = RunConfig(
@@ -85,6 +84,13 @@ def main(arguments: Sequence[str]) -> None:
     require_pictures(agent, config, args.video_every)
     run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
     execute(run, agent, args)
+
+
+def require_lengths(args: TrainArgs) -> None:
+    """Raise ValueError for a length that is none."""
+    for name in ("total_timesteps", "log_interval", "checkpoint_interval", "episodes"):
+        if (given := getattr(args, name)) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {given}")
 
 
 def overridden(config: AgentConfig, options: Sequence[str]) -> AgentConfig:

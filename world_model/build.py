@@ -47,7 +47,7 @@ def build_world_model(
     seed = int(torch.randint(2**31, (), generator=generator))
     # torch's layers initialise from the global generator; forking keeps that from leaking into the caller's program.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the caller's GPUs as well
         actions = ActionEncoder(counts=action_counts, box_size=box_size)
         encoder = _encoder(config, observation)
         if config.encoder.layer_norm:

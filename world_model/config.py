@@ -28,7 +28,7 @@ class DynamicsConfig:
     """The latent dynamics T: (latent, action) -> next latent, and its loss L_dyn."""
 
     weight: float = 1.0
-    """Weight of L_dyn; 0 switches it off (T is then not trained)."""
+    """Weight of L_dyn; 0 switches it off. T is then trained by heads on imagined latents alone, and not at all without."""
     trains_encoder: bool = True
     """Whether the gradient of L_dyn reaches the encoder."""
     target: Target = "ema"
@@ -142,7 +142,7 @@ class ModelConfig:
         def opened(task: Any) -> Any:
             return dataclasses.replace(task, trains_encoder=True)
 
-        sections = {name: opened(getattr(self, name)) for name in ("dynamics", "reward", "value", "termination")}
+        sections = {name: opened(getattr(self, name)) for name in ("dynamics", "masked", "reward", "value", "termination")}
         return dataclasses.replace(self, auxiliaries=tuple(map(opened, self.auxiliaries)), **sections)
 
     @property

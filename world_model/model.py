@@ -154,7 +154,7 @@ class WorldModel(nn.Module):
         flat = latent.flatten(0, 1)
         if isinstance(self.heads["value"], ActionValue):
             every = self.action_values(flat).unflatten(0, latent.shape[:2])
-            return every.amax(2), every[:, :-1].gather(2, action.unsqueeze(2)).squeeze(2)
+            return every.amax(2), every[:, :-1].gather(2, action.reshape(*action.shape[:2], 1)).squeeze(2)
         taken = self.taken_values(latent[:, :-1].flatten(0, 1), action.flatten(0, 1)).mean(0)
         return self.value(flat).unflatten(0, latent.shape[:2]), taken.unflatten(0, action.shape[:2])
 

@@ -17,6 +17,7 @@ from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.measure import follow_agent
 from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX
+from jepa_rl.scripts.trained_agents import latents_of
 from jepa_rl.world_model.bisimulation import separation_depth
 from jepa_rl.world_model.diagnostics import effective_rank
 from jepa_rl.world_model.merging import Pairs
@@ -49,8 +50,7 @@ def representation(agent: JEPAAgent, known: Situations) -> dict[str, Any]:
     ``merged_pairs`` and ``merged_states`` (states with at least one partner that they should be told from) are by the share
     of the mean distance that counts as near.
     """
-    chunks = range(0, len(known.observation), 250)
-    latent = np.concatenate([agent.encode(known.observation[start : start + 250]) for start in chunks])
+    latent = latents_of(agent, known.observation)
     if not np.isfinite(latent).all():
         raise FloatingPointError("the encoder gives latents that are not finite")
     pairs = Pairs(latent.astype(np.float64), known.state, known.depth)

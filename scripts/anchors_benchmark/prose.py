@@ -13,7 +13,7 @@ from jepa_rl.scripts.anchors_benchmark.summary import (
     relation,
 )
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
-from jepa_rl.scripts.benchmark_results import HOLD, state_of
+from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
 from jepa_rl.scripts.reporting.paragraphs import filled
 
@@ -73,7 +73,7 @@ samples over seeds, none with fewer than {min_seeds}.
 
 {overall}
 
-Tables by task: mean over seeds ± half the 95 % interval (Student's t), which needs three seeds.
+Tables by task: mean over seeds ± half the 95 % interval (Student's t), which needs three seeds. {seeds_overlap}
 
 ## Representation
 
@@ -115,6 +115,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         level=LEVELS[-1],
         resamples=RESAMPLES,
         min_seeds=MIN_SEEDS,
+        seeds_overlap=SEEDS_OVERLAP,
         images=IMAGES,
         alike=_alike(results),
         fraction=FRACTION,

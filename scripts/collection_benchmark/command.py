@@ -15,7 +15,7 @@ import tyro
 from jepa_rl.scripts.collection_benchmark.measure import collecting, measure, table
 from jepa_rl.scripts.run_folder import write_json
 
-RESULTS = Path("docs/results/collection")
+RESULTS = Path("runs/collection")
 BUSY = 0.5  # processes per core
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -35,8 +36,8 @@ class Task(ComparedTask):
 
     @property
     def name(self) -> str:
-        """The id without its version."""
-        return self.env_id.rpartition("-v")[0]
+        """The id without its namespace and version."""
+        return re.sub(r"-v\d+$", "", self.env_id.rpartition("/")[2])
 
     @property
     def installed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def render(folder: Path, page: Path) -> Path:
         "bounds": bounds_table(results),
         "quick": quick_table(results),
     }
-    page.write_text(compose(results, tables))
+    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
     return page
 
 

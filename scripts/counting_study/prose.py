@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from jepa_rl.scripts.benchmark_results import SEEDS_OVERLAP
 from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, SEEDS, TARGET, TARGETS, WEIGHTS, cells, row
 from jepa_rl.scripts.counting_study.summary import Result, Results
 from jepa_rl.scripts.counting_study.template import TEMPLATE
@@ -15,8 +16,8 @@ WITHOUT_REWARD = ("value", "dynamics-only", "separate", "constant", "shuffled")
 SHAPE_KEPT = 0.5  # accuracy of the linear shape probe, where chance is 0.25 and the reward row is near 0.3
 
 
-def compose(results: Results, tables: dict[str, str]) -> str:
-    """The page, in Markdown; ``tables`` by the names in TEMPLATE."""
+def compose(results: Results, tables: dict[str, str], raw: str) -> str:
+    """The page, in Markdown; ``tables`` by the names in TEMPLATE, ``raw`` the path of the results relative to it."""
 
     def by_row(figure: str | Callable[[Result], float | None], digits: int = 3) -> dict[str, str]:
         return {row.slug: results.estimate(figure, row.slug).text(digits) for row in ROWS}
@@ -26,6 +27,8 @@ def compose(results: Results, tables: dict[str, str]) -> str:
 
     reward = results.of("reward")
     return TEMPLATE.format(
+        raw=raw,
+        seeds_overlap=SEEDS_OVERLAP,
         target=TARGET,
         far=FAR_TARGET,
         half=len(ROWS) // 2,

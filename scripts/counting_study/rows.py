@@ -99,7 +99,8 @@ ROWS = (
     Row(
         slug="separate",
         name="separately trained",
-        about="the same two losses one after the other: dynamics for the first half, reward for the second",
+        about="the same two losses one after the other, on the same 25,000 steps, half the images: dynamics for the first "
+        "half of training, reward for the second",
         options=("--model.dynamics.no-trains-encoder",),
         first_half=DETACHED_REWARD,
     ),

@@ -7,7 +7,7 @@ TEMPLATE = """\
 
 Source: [arXiv:2509.12249](https://arxiv.org/abs/2509.12249), *Why and How Auxiliary Tasks Improve JEPA
 Representations*. `jepa-rl paper counting` trains every row, measures it and writes this page; `--render` remakes the
-page and its figures from the [raw results](results/counting), `--quick` trains three rows for half as long. A run
+page and its figures from the [raw results]({raw}), `--quick` trains three rows for half as long. A run
 that is finished is not run again.
 
 An agent sees 64x64 images of 0 to 8 objects and adds or removes one at a time; it is rewarded at {target} objects.
@@ -19,7 +19,7 @@ Every row has one and the same setting: the counting preset's encoder, uniform r
 seed learn from the same images), {updates:,} updates of 16 two-step windows, L_dyn divided by the variance of the
 latents (1 - R^2), one auxiliary loss with c_p = 1. A row changes only what the list says. All figures are of the
 final weights on images that training never saw: mean ± half width of the 95 % interval (Student's t) over {seeds}
-seeds; fewer than three seeds have no interval.
+seeds; fewer than three seeds have no interval. {seeds_overlap}
 
 {state}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_rl.scripts.benchmark_results import HOLD, budgets_text, holders, state_of
+from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, budgets_text, holders, state_of
 from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
@@ -15,7 +15,7 @@ LEVEL = LEVELS[-1]
 TEMPLATE = """\
 # MiniGrid: sample efficiency{beside}
 
-`jepa-rl benchmark minigrid` trains every algorithm on every task with every seed, evaluates it along the way and
+`{command}` trains every algorithm on every task with every seed, evaluates it along the way and
 writes this page; `--render` remakes the page and its figures from the [raw curves]({raw}), `--quick` runs one short
 task. A run that is finished is not run again.
 
@@ -72,17 +72,25 @@ Peak MB is the resident memory of the process, with Python and PyTorch in it.
 - **Tasks**: default actions, step limits and rewards; no shaping. Success is an episode that ends with a positive
   reward: lava and collisions end episodes without one, step limits cut them off.
 - **Observation**: {observation}
-- **Budgets**: those of the algorithms may differ, since a step of JEPA takes as long as many of theirs: see the seconds
-  above. Where ours is shorter, a level that was reached late in the baselines' budgets was out of reach in ours.
-- **Evaluation**: {episodes} episodes per point and way of acting, through `predict`, one code path for all. Their
+{budgets}- **Evaluation**: {episodes} episodes per point and way of acting, through `predict`, one code path for all. Their
   seeds are never training's; they are the same for every algorithm and at every point of a run. Most tasks have few
   layouts, so that a held-out seed is mostly a layout that was met before: only DoorKey-8x8, and DoorKey-6x6 in part,
   test generalisation.
+- **Seeds**: {seeds}
+{sampled}{baselines}{jepa}"""
+
+BUDGETS = """\
+- **Budgets**: those of the algorithms may differ, since a step of JEPA takes as long as many of theirs: see the seconds
+  above. Where ours is shorter, a level that was reached late in the baselines' budgets was out of reach in ours.
+"""
+SAMPLED = """\
 - **Sampled** is the policy as it acts without extra random actions: PPO's distribution, JEPA's draw among good plans,
   and DQN with its final {epsilon:.0f} % of random actions, without which it has nothing to draw. **Greedy** is the most
   probable action, the best plan, the highest value.
-{baselines}{jepa}"""
-
+"""
+SAMPLED_ALONE = """\
+- **Sampled** draws among good plans, as in training but without extra random actions; **greedy** takes the best plan.
+"""
 BASELINES = """\
 - **PPO** (Stable-Baselines3): {ppo}. Three 2x2 convolutions over the one-hot cells.
 - **DQN** (Stable-Baselines3, {n_steps}-step returns): {dqn}. The schedule of random actions is the same on every
@@ -110,13 +118,26 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> st
         resamples=RESAMPLES,
         min_seeds=MIN_SEEDS,
         episodes=" or ".join(map(str, episodes)),
-        epsilon=100 * DQN_SETTINGS["epsilon_end"],
+        command=_command(results),
+        budgets=BUDGETS if beside else "",
+        seeds=SEEDS_OVERLAP,
+        sampled=SAMPLED.format(epsilon=100 * DQN_SETTINGS["epsilon_end"]) if beside else SAMPLED_ALONE,
         baselines=BASELINES.format(n_steps=DQN_SETTINGS["n_steps"], ppo=_listed(PPO_SETTINGS), dqn=_listed(DQN_SETTINGS))
         if beside
         else "",
         jepa=_jepa(results),
         **tables,
     )
+
+
+def _command(results: Results) -> str:
+    """What trains these runs."""
+    if not _from_pixels(results):
+        return "jepa-rl benchmark minigrid"
+    settings = results.runs[0].cell["settings"]
+    device = f" --device {settings['device']}" if "device" in settings else ""
+    tasks = " ".join(task.name for task in results.tasks)
+    return f"jepa-rl benchmark minigrid --preset {settings['preset']} --tasks {tasks}{device}"
 
 
 def _from_pixels(results: Results) -> bool:

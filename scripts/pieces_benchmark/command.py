@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         if args.quick:
             grid = cells([QUICK_TASK], QUICK, 1, episodes=QUICK_EPISODES, extra=agent_options)
         else:
-            own = {each.name: each for each in TASKS}
+            own = {name: each for each in TASKS for name in (each.name, each.env_id)}
             chosen = [own[name] if name in own else task(name).for_ours() for name in args.tasks]
             grid = cells(chosen, args.pieces, args.seeds, episodes=EPISODES, extra=agent_options)
         run_grid(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jepa_rl.scripts.benchmark_results import HOLD, state_of
+from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
@@ -32,7 +32,7 @@ runs two rows on one task.
 evaluations, and of all of them, which rewards learning soon; mean over seeds ± half the 95 % interval (Student's t),
 which needs three seeds. *Greedy* and *looped* are those of the last evaluation: success of the best plan, and episodes
 that ran into the step limit without a new state in the second half of it. Steps: from where {level:g} sampled success is
-held over {hold} evaluations in a row.
+held over {hold} evaluations in a row. {seeds_overlap}
 """
 
 
@@ -49,6 +49,7 @@ def render(folder: Path, page: Path) -> Path:
             episodes=" or ".join(map(str, sorted({run.cell["episodes"] for run in results.runs}))),
             hold=HOLD,
             level=LEVEL,
+            seeds_overlap=SEEDS_OVERLAP,
         )
     )
     return page

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jepa_rl.scripts.benchmark_results import HOLD, state_of
+from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
 from jepa_rl.scripts.minigrid_benchmark.summary import MIN_SEEDS, Interval
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES
 from jepa_rl.scripts.reporting.tables import estimate
@@ -101,6 +101,7 @@ machines. Pre-training's are those of the one agent that all variants of a seed 
 - **Evaluation**: {episodes} episodes per point, sampled from PPO's distribution and with its most probable action. Their
   seeds are never training's; they are the same for every variant and at every point of a run. Nothing is selected: the
   last evaluation is that of the final weights.
+- **Seeds**: {seeds_overlap}
 """
 
 
@@ -117,6 +118,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         answer=_answer(results),
         findings="\n".join(_findings(results)) or "There is nothing to compare yet.",
         min_seeds=MIN_SEEDS,
+        seeds_overlap=SEEDS_OVERLAP,
         variants="\n".join(f"- **{variant.slug}**: {variant.about}." for variant in VARIANTS),
         imagined_findings="\n".join(_imagined(results, env_id) for env_id in with_imagination),
         imagined_figures="".join(pictures),

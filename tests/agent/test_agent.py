@@ -177,6 +177,11 @@ def test_evaluate_policy_and_checkpoint_callback_serve_as_they_are(small_config,
     assert same(weights(agent), weights(other))
 
 
+def test_a_new_agent_needs_an_environment():
+    with pytest.raises(ValueError, match=r"a new agent needs an environment.* only JEPAAgent\.load does without"):
+        JEPAAgent("default", None)
+
+
 @pytest.mark.parametrize("device", ["tpu9", "cuda:77"])
 def test_a_device_that_there_is_not_is_refused(small_config, device):
     with pytest.raises(ValueError, match=f"device must be auto, cpu, or a GPU that torch finds, got '{device}'"):

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.agent.spaces import ActionAdapter, space_from_json, space_to_json
-from jepa_rl.world_model import AuxiliaryConfig, EncoderConfig, ModelConfig
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.world_model import AuxiliaryConfig, EncoderConfig, ModelConfig, ValueConfig
 
 PARTS = [
     spaces.Box(-1, 1, (3,)),
@@ -213,3 +214,35 @@ def test_a_task_that_needs_one_array_refuses_a_dict(small_config, target):
     config = dataclasses.replace(small_config, model=model)
     with pytest.raises(ValueError, match=f"{target!r} needs an observation of one array, not a Dict or Tuple"):
         JEPAAgent(config, lambda: AnySpaces(spaces.Dict(a=PARTS[0]), spaces.Discrete(2)), seed=0)
+
+
+@pytest.mark.parametrize("space", [spaces.MultiDiscrete([6]), spaces.MultiBinary(1)])
+def test_one_dimension_with_an_axis_is_planned_with_proposals_and_a_gap(small_config, space):
+    value = ValueConfig(weight=1.0, gap=0.5)
+    planner = PlannerConfig(kind="cem", horizon=2, samples=8, elites=2, iterations=2, proposals=4)
+    config = dataclasses.replace(small_config, model=dataclasses.replace(small_config.model, value=value), planner=planner)
+    agent = JEPAAgent(config, lambda: AnySpaces(spaces.Box(-1, 1, (2,)), space), seed=0, device="cpu").learn(60)
+    assert agent._n_updates > 0
+    action, _ = agent.predict(np.zeros((3, 2), np.float32))
+    assert action.shape == (3, 1)
+
+
+def test_an_environment_may_show_everything_in_one_array_of_its_own(small_config):
+    class Counter(gym.Env):
+        observation_space, action_space = spaces.Box(0, 9, (1,)), spaces.Discrete(2)
+
+        def __init__(self):
+            self.shown = np.zeros(1, np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.shown[:] = 0
+            return self.shown, {}
+
+        def step(self, action):
+            self.shown += 1
+            return self.shown, 0.0, bool(self.shown == 3), False, {}
+
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1), Counter, seed=0).learn(9)
+    seen = agent.replay.state()["observation"]
+    assert seen[:8].ravel().tolist() == [0, 1, 2, 3, 0, 1, 2, 3]

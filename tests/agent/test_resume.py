@@ -115,8 +115,38 @@ def test_an_environment_that_is_not_deterministic_is_found_out(small_config, tmp
     with pytest.warns(UserWarning, match=r"new ones begin: environment 0 does not come back.* not deterministic"):
         loaded = JEPAAgent.load(tmp_path / "agent", make)
     assert len(loaded.replay) == 62
-    loaded.learn(20, reset_num_timesteps=False)
+    expected = [(number + 1, 1) for number in loaded.collector.episode]  # not an episode that the replay has already
+    loaded.learn(2, reset_num_timesteps=False)
+    assert loaded.env.env_method("position") == expected
+    loaded.learn(18, reset_num_timesteps=False)
     assert len(loaded.replay) == loaded.num_timesteps == 82
+
+
+def test_what_was_stored_is_saved_between_episodes_too(small_config, tmp_path, clock_env):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(40)
+    agent.set_env("CartPole-v1")
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
+    assert len(loaded.replay) == 40
+    for each in (agent, loaded):
+        each.learn(30, reset_num_timesteps=False)
+    assert_same(agent, loaded)
+
+    def make():
+        return DummyVecEnv([lambda: clock_env(0), lambda: clock_env(1)])
+
+    JEPAAgent(small_config, make(), seed=0).learn(80).save(tmp_path / "b")
+    JEPAAgent.load(tmp_path / "b", make()).save(tmp_path / "c")
+    assert len(JEPAAgent.load(tmp_path / "c", make()).replay) == 80
+
+
+def test_updates_after_the_last_step_have_the_same_rate_when_resumed(small_config, tmp_path):
+    training = dataclasses.replace(small_config.training, schedule="cosine", updates_per_step=1.0)
+    config = dataclasses.replace(small_config, training=training)
+    whole = JEPAAgent(config, "CartPole-v1", seed=3).learn(80, callback=SaveAt(80, tmp_path / "a"))
+    resumed = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
+    assert resumed._n_updates < whole._n_updates
+    assert_same(whole, resumed.learn(0, reset_num_timesteps=False))
 
 
 def test_what_an_environment_raises_while_its_episode_is_repeated_does_not_speak_against_the_file(small_config, tmp_path):

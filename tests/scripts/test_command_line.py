@@ -167,6 +167,12 @@ def test_wandb_works_offline(tmp_path, monkeypatch):
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     (film,) = (folder / "wandb").rglob("videos/*.gif")
     assert film.read_bytes() == (folder / "videos" / "step-304.gif").read_bytes()
+    more = ["--total-timesteps", "600", "--episodes", "2", "--quiet", "--wandb"]
+    assert run(["resume", str(folder), *more]) == 0
+    # Both processes went on with one run.
+    assert len({path.suffix for path in (folder / "wandb").rglob("run-*.wandb")}) == 1
+    identity = (folder / "wandb-id").read_text()
+    assert len(list((folder / "wandb").rglob(f"run-{identity}.wandb"))) == 2
 
 
 def test_the_speed_command_compares_with_the_bare_pass(counting_run, capsys):
@@ -201,6 +207,10 @@ def test_help_teaches(capsys):
         (["train", "counting", "--discount", "1.5"], "discount must be in (0, 1], got 1.5"),
         (["train", "default", "--env-id", "FrozenLake-v1", "--planner.horizon", "0"], "horizon must be at least 1"),
         (["train", "default", "--model.encoder.kind", "image"], "model.encoder.kind 'image' needs a Box"),
+        (["train", "counting", "--checkpoint-interval", "0"], "--checkpoint-interval must be at least 1, got 0"),
+        (["train", "counting", "--log-interval", "0"], "--log-interval must be at least 1, got 0"),
+        (["train", "counting", "--episodes", "0"], "--episodes must be at least 1, got 0"),
+        (["evaluate", "--json", "nowhere"], "the run comes first: jepa-rl evaluate RUN [OPTIONS]"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["resume", "nowhere"], "nowhere is not a run folder"),
     ],
@@ -216,6 +226,16 @@ def test_bad_input_is_explained_in_a_line_or_two_and_leaves_nothing(arguments, m
     assert message in error
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("total", ["0", "399"])
+def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(counting_run, tmp_path, capsys, total):
+    folder = shutil.copytree(counting_run, tmp_path / "run")
+    (folder / "result.json").unlink()
+    before = (folder / "config.json").read_bytes()
+    assert run(["resume", str(folder), "--total-timesteps", total, "--quiet"]) == 2
+    assert "--total-timesteps must be" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before
 
 
 def test_an_existing_run_is_not_overwritten(counting_run, capsys):

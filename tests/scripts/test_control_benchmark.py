@@ -67,6 +67,13 @@ def test_without_names_the_tasks_are_those_whose_packages_are_there(monkeypatch,
 
 
 @pytest.mark.parametrize(
+    ("env_id", "name"), [("Pendulum-v1", "Pendulum"), ("jepa_rl/Counting-v0", "Counting"), ("Corridor", "Corridor")]
+)
+def test_a_tasks_name_names_files(env_id, name):
+    assert Task(env_id, 100, 10, None, True).name == name
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("LunarLanderContinuous", r"LunarLanderContinuous-v3 needs Box2D: pip install 'jepa-rl\[box2d\]'"),

@@ -9,7 +9,18 @@ from jepa_rl.scripts.reporting.facts import settings
 from jepa_rl.scripts.run_folder import RunConfig
 from jepa_rl.scripts.speed import bare_forward
 from jepa_rl.scripts.train import main, overridden
-from jepa_rl.world_model import Batch, ModelConfig, ObservationSpec, build_world_model
+from jepa_rl.world_model import (
+    Batch,
+    EncoderConfig,
+    MaskedConfig,
+    ModelConfig,
+    ObservationSpec,
+    PatchConfig,
+    PolicyConfig,
+    RewardConfig,
+    ValueConfig,
+    build_world_model,
+)
 from jepa_rl.world_model.targets import BATCH_TARGETS
 
 WORDS = {
@@ -65,18 +76,43 @@ def test_reports_show_tasks_as_they_are_typed():
     assert settings(run)["model.auxiliaries"] == "noise:weight=2.0 inverse"
 
 
-def test_the_bare_pass_goes_through_every_head():
-    tasks = tuple(AuxiliaryConfig(target=target) for target in BATCH_TARGETS)
+VECTOR = ObservationSpec(kind="vector", shape=(2,))
+IMAGE = ObservationSpec(kind="image", shape=(16, 16, 3))
+PATCHES = EncoderConfig(
+    kind="image", image_encoder="patches", patches=PatchConfig(size=4, width=8, depth=1, heads=2), layer_norm=True
+)
+TASKS = tuple(AuxiliaryConfig(target=target) for target in BATCH_TARGETS)
+MODELS = {
+    "auxiliaries": (ModelConfig(latent_dim=4, auxiliaries=TASKS), VECTOR, (3,)),
+    "values and rewards of observations": (
+        ModelConfig(latent_dim=4, value=ValueConfig(weight=1.0, critics=2), reward=RewardConfig(input="observation")),
+        *(VECTOR, (3,)),
+    ),
+    "policy": (ModelConfig(latent_dim=4, value=ValueConfig(weight=1.0), policy=PolicyConfig(weight=1.0)), VECTOR, ()),
+    "masked": (
+        ModelConfig(
+            latent_dim=4, encoder=PATCHES, masked=MaskedConfig(weight=1.0, scale=(0.2, 0.3), blocks=2, heads=2, width=8)
+        ),
+        IMAGE,
+        (3,),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_bare_pass_goes_through_every_head(name):
+    config, observation, counts = MODELS[name]
     model = build_world_model(
-        ModelConfig(latent_dim=4, auxiliaries=tasks),
-        observation=ObservationSpec(kind="vector", shape=(2,)),
-        action_counts=(3,),
-        box_size=0,
+        config,
+        observation=observation,
+        action_counts=counts,
+        box_size=0 if counts else 1,
         generator=torch.Generator().manual_seed(0),
     )
+    seen = torch.randn(5, 3, 2) if observation is VECTOR else torch.randint(256, (5, 3, 16, 16, 3), dtype=torch.uint8)
     batch = Batch(
-        observation=torch.randn(5, 3, 2),
-        action=torch.zeros(5, 2, dtype=torch.int64),
+        observation=seen,
+        action=torch.zeros(5, 2, dtype=torch.int64) if counts else torch.zeros(5, 2, 1),
         reward=torch.zeros(5, 2),
         terminated=torch.zeros(5, 2, dtype=torch.bool),
         alive=torch.ones(5, 2, dtype=torch.bool),
@@ -85,4 +121,5 @@ def test_the_bare_pass_goes_through_every_head():
         outcome=torch.full((5, 2), -torch.inf),
     )
     bare_forward(model, batch, imagined_heads=True).backward()
-    assert all(p.grad is not None for head in model.heads.values() for p in head.parameters() if p.requires_grad)
+    parts = [model.encoder, model.dynamics, *model.heads.values()]
+    assert all(p.grad is not None for part in parts for p in part.parameters() if p.requires_grad)
