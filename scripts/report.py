@@ -156,7 +156,7 @@ def _agent_exhibits(label: str, run: RunFolder, agent: JEPAAgent) -> tuple[list[
         notes.append("Latents by class: the environment's info has no count to colour them by.")
     print(f"{label}: held-out predictions")
     unseen = record(agent, factory, transitions=TRANSITIONS, seed=JUDGED_SEED)
-    predictions, missing = prediction_exhibits(agent, unseen, encode(agent.model, unseen.observation))
+    predictions, missing = prediction_exhibits(agent, unseen, encode(agent.acting_model, unseen.observation))
     exhibits += predictions
     notes += missing
     read = image_reader(agent.observation_adapter.spec)

@@ -33,7 +33,7 @@ class Pull:
     """A loss and its gradient on the encoder beside that of a reference loss, over several batches."""
 
     loss: float  # unweighted, mean over the batches
-    norm: float  # of the gradient, unweighted, mean over the batches
+    norm: float  # of the gradient that trains the encoder, unweighted, mean over the batches; 0 where the gate is closed
     cosine: float | None  # with the reference's gradient, mean over the batches where neither is zero
     standard_error: float | None  # of that mean; None for fewer than two such batches
     batches: int  # such batches
@@ -86,20 +86,26 @@ def encoder_pulls(
     The gradient of one batch points nearly anywhere, so that a cosine needs many: ``standard_error`` says how well the
     mean is known. It knows nothing of how the cosine swings from one update to the next.
 
-    Gates are open, and other arguments are, as for ``gradient_alignment``. Raises ValueError where ``reference`` is no
-    term of the objective, or there is no batch.
+    For the cosines gates are open, for the norms as the model has them. Other arguments as for ``gradient_alignment``.
+    Raises ValueError where ``reference`` is no term of the objective, or there is no batch.
     """
     losses: dict[str, list[float]] = {}
     norms: dict[str, list[float]] = {}
     cosines: dict[str, list[float]] = {}
+    gated = config != config.with_open_gates()
     for batch in batches:
+        drawn = generator.get_state()
         terms = _open_terms(model, ema, batch, config, discount, generator)
         if reference not in terms:
             raise ValueError(f"the reference must be a term of the objective, one of {', '.join(terms)}, got {reference!r}")
         gradients = _gradients(terms, model)
+        training = gradients
+        if gated:
+            generator.set_state(drawn)  # the same losses, as they reach the encoder in training
+            training = _gradients(loss_terms(model, ema, batch, config, discount=discount, generator=generator), model)
         for name, gradient in gradients.items():
             losses.setdefault(name, []).append(terms[name].item())
-            norms.setdefault(name, []).append(gradient.norm().item())
+            norms.setdefault(name, []).append(training[name].norm().item() * trains_encoder(name, config))
             cosine = _cosine(gradients[reference], gradient)
             cosines.setdefault(name, []).extend([] if cosine is None else [cosine])
     if not losses:

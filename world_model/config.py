@@ -36,8 +36,9 @@ class DynamicsConfig:
     same collapses where the next observation cannot be predicted; ema is the safe choice."""
     scale_free: bool = False
     """Train on L_dyn divided by the variance of the latents, 1 - R^2: the plain loss has no scale anchor, so shrinking
-    every latent lowers it, and early in training that outruns a rare auxiliary signal. It keeps latents from collapsing to
-    a point even without an auxiliary task, so leave it off where collapse is the subject."""
+    every latent lowers it, and early in training that outruns a rare auxiliary signal. With target same the variance is
+    trained too, which keeps latents from collapsing to a point even without an auxiliary task, so leave it off where
+    collapse is the subject. With stop and ema it is the target's and has no gradient: nothing keeps the scale then."""
     hidden: int = 512
     """Width of the hidden layer."""
     action_free: bool = False

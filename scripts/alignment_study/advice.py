@@ -56,7 +56,7 @@ def suggestions(readings: Sequence[Reading], config: ModelConfig, evidence: Evid
         what = "L_dyn with this target" if config.dynamics.weight else "masked prediction without L_dyn"
         return (*told, f"The study did not try {what}: nothing is suggested from its cosines and shares.")
     told += _of_cosines(attached, next(each for each in evidence.prediction if each.base == base.slug), base, progress)
-    told += _of_shares(attached, evidence, base)
+    told += _of_shares(attached, evidence, base, progress)
     told += _of_weighting(attached, config, evidence)
     return told or ("Nothing in the study speaks for a change.",)
 
@@ -104,8 +104,7 @@ def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, pro
     if progress > PHASES["early"][1]:
         return (
             f"The cosines are those after {100 * progress:.0f} % of training. The study speaks of the first "
-            f"{100 * PHASES['early'][1]:.0f} %; where training comes to rest the gradients of all losses cancel, whatever "
-            "the tasks are. Look at an earlier checkpoint.",
+            f"{100 * PHASES['early'][1]:.0f} %; later a task has done what it does. Look at an earlier checkpoint.",
         )
     gained = {-found.sign: "less", found.sign: "more"}
     told = []
@@ -117,8 +116,8 @@ def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, pro
     return tuple(told)
 
 
-def _of_shares(attached: Sequence[Reading], evidence: Evidence, base: Base) -> tuple[str, ...]:
-    """Tasks that pull harder than the lightest pull that harmed in the study."""
+def _of_shares(attached: Sequence[Reading], evidence: Evidence, base: Base, progress: float) -> tuple[str, ...]:
+    """Tasks that pull harder than the lightest pull that harmed in the study, early in training."""
     harm = min((each for each in evidence.harm if each.base == base.slug), key=lambda each: each.share, default=None)
     if harm is None:
         return ()
@@ -126,6 +125,12 @@ def _of_shares(attached: Sequence[Reading], evidence: Evidence, base: Base) -> t
     for each in attached:
         if each.loss_name in READ_BY_PLANNER or each.share < harm.share:
             continue
+        if progress > PHASES["early"][1]:
+            return (
+                f"The shares are those after {100 * progress:.0f} % of training, when harmless tasks pull hard as well. Of "
+                f"harm the study speaks by those of the first {100 * PHASES['early'][1]:.0f} %: look at an earlier "
+                "checkpoint.",
+            )
         told.append(
             f"{each.loss_name} has {100 * each.share:.0f} % of the gradient. In the study ({base.name}) the lightest pull "
             f"that harmed was {auxiliary(harm.auxiliary).name}'s with {100 * harm.share:.0f} %. If the latents are not for "

@@ -86,8 +86,7 @@ the question of this page; the others are there to look at, and some of so many 
 
 {correlations}
 
-The late cosine is no prediction: where training comes to rest, the weighted gradients of all losses cancel, and with
-two losses their cosine goes to -1 whatever they are.
+The late cosine is no prediction: by then the task has done what it does.
 
 {gains}
 
@@ -240,6 +239,12 @@ def _harms(results: Results, evidence: Evidence) -> str:
             f"{_capitalised(base.name)}: {len(first)} of {len(base.added)} auxiliaries harm at some weight"
             + (f": {', '.join(told)}." if told else ".")
         )
+        lowest = sorted(run["accuracy"] for run in results.of_base(base))[:2]
+        if lowest[1] - lowest[0] >= LEAST_DROP:
+            sentences.append(
+                f"That judges little: one run without an auxiliary has {lowest[0]:.3f} (the next {lowest[1]:.3f}), and "
+                "harm is counted only where every run falls below every run of the base."
+            )
         if opposed:
             both = [slug for slug in opposed if slug in first]
             names = ", ".join(auxiliary(slug).name for slug in opposed)

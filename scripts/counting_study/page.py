@@ -69,10 +69,13 @@ def rows_table(results: Results) -> str:
     def excess(run: Result) -> float:
         return run["auxiliary_loss"] - run["auxiliary_floor"]
 
+    def told_apart(run: Result) -> float | None:
+        return run["ari_predicted"] if run.get("predicted_classes", 1) > 1 else None
+
     figures: dict[str, tuple[str | Callable[[Result], float | None], int]] = {
         "accuracy": ("accuracy", 3),
         "ARI, 9 clusters": ("ari", 3),
-        "ARI, predicted classes": ("ari_predicted", 3),
+        "ARI, predicted classes": (told_apart, 3),
         "clusters found": ("clusters_found", 1),
         "separation": ("separation", 2),
         "effective rank": ("effective_rank", 1),

@@ -46,7 +46,7 @@ data are of uniformly random actions: the rows of a seed learn from the same ima
 the final weights, on {images:,} images and {episodes} episodes that training never saw, mean ± half width of the 95 %
 interval (Student's t) over the seeds. *centroid*: accuracy of the nearest of nine centroids, from the other half of the
 images. *probe*: linear, fitted on one half and scored on the other; accuracy of classes (chance: count {count}, shape
-{shape}), R^2 of numbers. A probe finds what is there however small; the centroids say what the latents are made of.
+{shape}), R^2 of numbers. A probe finds what is small, too; the centroids say what the latents are made of.
 
 {figure}
 

@@ -127,7 +127,7 @@ def verdict(results: Results, chosen: Task) -> str:
             "The claim of [arXiv:2606.30068](https://arxiv.org/abs/2606.30068): predictive objectives without a reward "
             "leave a probe of the bit near chance, the reward brings it close to 1, and 2 % of the labels are enough. Near "
             f"chance is read as at most {NEAR_CHANCE:g}, kept as at least {READ:g}, for the mean over seeds of the linear "
-            "probe. Latents have no noise of their own, so that a probe finds a bit in them however faint it is; hence "
+            "probe. Latents have no noise of their own, so that a probe finds even a faint bit in them; hence "
             f"also a probe of latents with white noise of {NOISE:g} of their spread in every dimension."
         )
     ]

@@ -32,7 +32,8 @@ that the row with 0 % of the labels is the dynamics alone. In MiniGrid a value a
 learn from every reward in every row. L_dyn is divided by the variance of the latents (1 - R^2) unless the row says
 otherwise. All data are of uniformly random actions: the rows of a seed learn from the same observations.
 
-All figures are of the final weights, on {observations:,} observations of episodes that training never saw: mean ± half
+All figures are of the final weights, on {observations:,} observations of episodes that training never saw (in MiniGrid
+without a distractor most of these look like one that it saw, and both halves of a probe hold the same ones): mean ± half
 width of the 95 % interval (Student's t) over the seeds, from three seeds on.
 
 - linear, MLP: probes fitted on one half of the observations and scored on the other; accuracy of classes, R^2 of the
@@ -43,7 +44,8 @@ width of the 95 % interval (Student's t) over the seeds, from three seeds on.
 - share: ridge regression of the latents on a factor, fitted on one half; the share of the latents' variance, summed
   over dimensions, that it explains on the other. Classes enter one-hot and jointly, numbers with their squares and
   products, the symbols of MiniGrid's distractor one-hot. *signal* is all that control needs, *appearance* the colour,
-  shape and mean position of the objects
+  shape and mean position of the objects. The spread of that position follows the count, so that a latent of the count
+  alone has 0.06 of appearance
 - L_dyn / variance: of one step, on windows of the replay
 - success: 200 episodes on held-out seeds; of the best plans, in MiniGrid of drawn ones. Random actions reach {random}
 """

@@ -55,6 +55,7 @@ def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = 
         "rollout/ep_rew_mean",
         *losses,
         "collapse/effective_rank",
+        "collapse/variance",
         "collapse/normalized_dynamics_loss",
     ]
     pictures = [_learning_curve(name, logs, model, prefix) for name in shown if name in names]
@@ -67,7 +68,7 @@ def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = 
         f"collecting. Exploration{dotted} is mixed in, so a trained agent stays below its evaluation. It should rise "
         "and stay up. Losses and the one-step error of the dynamics should fall; over the variance of the latents, an "
         "error of 1 (dotted) is no better than predicting the mean. The effective rank counts the directions that the "
-        "latents use: near 0 is collapse."
+        "latents use, whatever their size: latents that shrink to a point can keep a high one, and only the variance falls."
     )
     return Exhibit(title="Learning curves", caption=caption, pictures=pictures)
 
@@ -122,6 +123,7 @@ def _words(name: str, model: ModelConfig) -> tuple[str, str]:
         "rollout/success_rate": ("Success while collecting", "share of episodes"),
         "rollout/ep_rew_mean": ("Return while collecting", "return per episode"),
         "collapse/effective_rank": ("Effective rank of the latents", "directions"),
+        "collapse/variance": ("Variance of the latents", "mean over dimensions"),
         "collapse/normalized_dynamics_loss": ("One-step dynamics error", "error / variance of latents"),
     }
     if name in known:
@@ -241,9 +243,10 @@ def _percent(share: float) -> str:
 def prediction_exhibits(agent: JEPAAgent, unseen: Recording, latent: Tensor) -> tuple[list[Exhibit], list[str]]:
     """One-step predictions of the heads and the open-loop error on held-out episodes, and what could not be shown."""
     exhibits, notes = [], []
-    found = one_step(agent.model, unseen, latent)
+    found = one_step(agent.acting_model, unseen, latent)
     if "reward" in agent.model.heads:
-        exhibits.append(_reward_exhibit(found.reward, found.imagined_reward))
+        signs = agent.config.replay.rewards == "sign"
+        exhibits.append(_reward_exhibit(found.reward, found.imagined_reward, signs=signs))
     else:
         notes.append("Predicted against real reward: the model has no reward head.")
     if "termination" not in agent.model.heads:
@@ -268,7 +271,7 @@ def prediction_exhibits(agent: JEPAAgent, unseen: Recording, latent: Tensor) -> 
         )
     horizon = agent.config.planner.horizon
     try:
-        error = open_loop_error(agent.model, unseen, latent, longest=max(2 * horizon, 10))
+        error = open_loop_error(agent.acting_model, unseen, latent, longest=max(2 * horizon, 10))
     except ValueError as reason:
         return exhibits, [*notes, f"Open-loop latent error: {reason}."]
     caption = (
@@ -281,11 +284,12 @@ def prediction_exhibits(agent: JEPAAgent, unseen: Recording, latent: Tensor) -> 
     return [*exhibits, Exhibit(title="How far the imagination holds", caption=caption, pictures=pictures)], notes
 
 
-def _reward_exhibit(real: np.ndarray, imagined: np.ndarray) -> Exhibit:
+def _reward_exhibit(real: np.ndarray, imagined: np.ndarray, *, signs: bool) -> Exhibit:
+    learned = "the sign of the reward" if signs else "the reward"
     return Exhibit(
         title="Imagined against real reward",
         caption=(
-            "The expected reward of one imagined step from a held-out observation against the reward that the step then "
+            f"The expected reward of one imagined step from a held-out observation against {learned} that the step then "
             f"paid ({len(real):,} transitions, half of the actions random). A good model separates the real rewards and "
             "lies on the diagonal: it neither misses rewards nor dreams of them. Intervals are 95 %, numbers count "
             "transitions."

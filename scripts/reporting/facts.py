@@ -19,7 +19,7 @@ MEANINGS = {
     "held-out accuracy": "counts told apart by the nearest centroid, centroids from other images",
     "ARI": "agreement of k-means clusters with the counts; 1 is perfect, 0 is chance",
     "separation": "smallest distance between two counts' centroids, in mean cluster radii",
-    "effective rank": "directions that the latents use; near 0 is collapse",
+    "effective rank": "directions that the latents use, whatever their size",
     "planning": "one decision for one observation, median",
     "training": "collecting, planning and gradient steps together",
     "evaluation": "of the final weights: the episodes and the held-out images",

@@ -103,6 +103,7 @@ def record(
     venv.seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     pack = agent.observation_adapter.pack
+    signs = agent.config.replay.rewards == "sign"  # what the reward head has learned
     observation = pack(venv.reset())
     open_episodes = [_OpenEpisode(first) for first in observation]
     episodes: list[Recording] = []
@@ -117,7 +118,8 @@ def record(
         for env, info in enumerate(infos):
             # Where an episode ended, the VecEnv's observation begins the next one.
             following = pack(info["terminal_observation"]) if done[env] else observation[env]
-            open_episodes[env].add(action[env], float(reward[env]), bool(done[env]), info, following)
+            paid = float(np.sign(reward[env]) if signs else reward[env])
+            open_episodes[env].add(action[env], paid, bool(done[env]), info, following)
             if done[env]:
                 episodes.append(open_episodes[env].close())
                 open_episodes[env] = _OpenEpisode(observation[env])

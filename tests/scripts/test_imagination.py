@@ -1,5 +1,7 @@
 """Held-out recordings and what is computed from them, against hand-made models with known answers."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -162,3 +164,14 @@ def test_random_share_decides_who_acts(cartpole_agent, monkeypatch):
     assert not searched
     record(cartpole_agent, lambda: gym.make("CartPole-v1"), transitions=160, seed=0, random_share=0.0)
     assert searched == [16] * 10
+
+
+def test_rewards_are_recorded_as_the_agent_learned_them(cartpole_agent, monkeypatch):
+    def make():
+        return gym.wrappers.TransformReward(gym.make("CartPole-v1"), lambda reward: 0.25 * reward)
+
+    for rewards, paid in (("plain", 0.25), ("sign", 1.0)):
+        replay = dataclasses.replace(cartpole_agent.config.replay, rewards=rewards)
+        monkeypatch.setattr(cartpole_agent, "config", dataclasses.replace(cartpole_agent.config, replay=replay))
+        found = record(cartpole_agent, make, transitions=60, seed=0)
+        assert set(found.reward[found.acted].tolist()) == {paid}

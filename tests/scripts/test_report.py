@@ -24,7 +24,8 @@ from jepa_rl.scripts.reporting.prediction_figures import scalar_figures
 from jepa_rl.scripts.reporting.views import NoPicturesError, image_reader
 from jepa_rl.scripts.run_folder import RunFolder
 
-CURVES = {"success-rate", "ep-rew-mean", "dynamics-loss", "reward-loss", "effective-rank", "normalized-dynamics-loss"}
+LOGGED = {"success-rate", "ep-rew-mean", "dynamics-loss", "reward-loss"}
+CURVES = LOGGED | {"effective-rank", "variance", "normalized-dynamics-loss"}
 LATENTS = {"latent-map-1", "latent-map-2", "distances"}
 IMAGES = {"reconstructions-1", "reconstructions-2"}
 HEALTH = {"health-gradients", "health-plans"}
