@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import AgentConfig
-from jepa_rl.agent.env_faults import naming_dead_processes
+from jepa_rl.agent.env_faults import final_observation, naming_dead_processes
 from jepa_rl.agent.episode_memory import EpisodeMemory
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.familiarity import Familiarity
@@ -92,7 +92,7 @@ class Collector:
     def connect(self, venv: VecEnv) -> None:
         """Act in these environments from now on."""
         self.venv = venv
-        self._numbered = venv.has_attr("rebuild_episode")  # they are SeededEpisodes
+        self._numbered = _has(venv, "rebuild_episode")  # they are SeededEpisodes
         # A wrapper around all environments has a memory of its own, which repeating one environment's actions lacks.
         self.rebuildable = self._numbered and not isinstance(venv, VecEnvWrapper)
 
@@ -221,7 +221,7 @@ class Collector:
         successor = observation.copy()
         ended = np.flatnonzero(result.done)
         for env in ended:
-            successor[env] = self._observations.pack(result.info[env]["terminal_observation"])
+            successor[env] = self._observations.pack(final_observation(result.info[env]))
         # Where an episode ended, the step's info is that of its final observation, and the next one's came with the reset.
         next_labels = self._labeller(successor, result.info)
         reset_infos = self._reset_infos()
@@ -301,3 +301,11 @@ def make_collector(
     if isinstance(explorer, NoveltySeeking):
         explorer.outcome_visits = collector.outcome_visits
     return collector
+
+
+def _has(venv: VecEnv, name: str) -> bool:
+    """Whether the environments have an attribute; a VecEnv that is no set of environments may not say."""
+    try:
+        return venv.has_attr(name)
+    except NotImplementedError:
+        return False

@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, unwrap_vec_normalize
 
 from jepa_rl.agent.observations import leaves_of, values_of
 
@@ -41,7 +41,8 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         with self._noting("reset", "(observation, info)"):
-            returned: Any = self.env.reset(seed=seed, options=options)
+            # Not every environment takes options.
+            returned: Any = self.env.reset(seed=seed, **({} if options is None else {"options": options}))
         if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)):
             raise TypeError(f"{self._name}.reset must return (observation, info), got {_outline(returned)}")
         for name, before in self._spaces.items():
@@ -83,6 +84,16 @@ class CheckedReturns(gym.Wrapper[Any, Any, Any, Any]):
                 raise ValueError(f"{self._name}.{method} must return an {name} of shape {shape}, got {np.shape(value)}")
 
 
+def final_observation(info: dict[str, Any]) -> Any:
+    """The last observation of an episode that just ended; ValueError where the VecEnv does not give it."""
+    if info.get("terminal_observation") is None:
+        raise ValueError(
+            "a VecEnv must put the last observation of an episode into its info as 'terminal_observation', as those of "
+            f"Stable-Baselines3 do; got an info with {', '.join(map(str, info)) or 'nothing'}"
+        )
+    return info["terminal_observation"]
+
+
 def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:
     """Raise ValueError where environments that are to step together differ in a space, naming the first that does."""
     for name in ("observation_space", "action_space"):
@@ -90,9 +101,13 @@ def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:
             found = envs.get_attr(name) if isinstance(envs, VecEnv) else [getattr(env, name) for env in envs]
         except (AttributeError, NotImplementedError):
             return  # a VecEnv that is no set of environments speaks for itself
-        for number, space in enumerate(found):
-            if space != found[0]:
-                raise ValueError(f"environments must have the same {name}, got {found[0]} of 0 and {space} of {number}")
+        # VecNormalize writes the space of its numbers into a Dict that is the first environment's own.
+        first = 1 if isinstance(envs, VecEnv) and unwrap_vec_normalize(envs) and isinstance(found[0], spaces.Dict) else 0
+        for number, space in enumerate(found[first:], first):
+            if space != found[first]:
+                raise ValueError(
+                    f"environments must have the same {name}, got {found[first]} of {first} and {space} of {number}"
+                )
 
 
 @contextlib.contextmanager

@@ -42,7 +42,8 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         episode_seed = np.random.SeedSequence((self._base_seed, self._next_episode)).generate_state(1)[0]
         self._next_episode += 1
         self._steps = 0
-        return self.env.reset(seed=int(episode_seed), options=options)
+        given = {} if options is None else {"options": options}  # which not every environment takes
+        return self.env.reset(seed=int(episode_seed), **given)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._steps += 1

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -30,6 +31,8 @@ from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import TrainingLog
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import WorldModel
+
+LONGEST_NAME = 100  # characters, in the table of figures that verbose=1 prints
 
 
 class JEPAAgent(PlanningAlgorithm):
@@ -76,6 +79,7 @@ class JEPAAgent(PlanningAlgorithm):
         self.wall_seconds = 0.0  # spent in learn(), over all of the run's processes
         self.attachments: dict[str, Any] = {}  # JSON-able data of the caller's that is saved and loaded with the agent
         self.training_log = TrainingLog()
+        self.left_replay_behind = False  # in the file that the agent was loaded from, without environments
         if _init_setup_model:
             self._setup_model()
 
@@ -152,6 +156,9 @@ class JEPAAgent(PlanningAlgorithm):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
+        for output in self.logger.output_formats:
+            if isinstance(output, HumanOutputFormat):
+                output.max_length = max(output.max_length, LONGEST_NAME)  # it takes names with one beginning for the same
         if begins:
             assert self._last_obs is not None
             self.collector.begin(self._last_obs)
@@ -247,6 +254,7 @@ class JEPAAgent(PlanningAlgorithm):
         path = with_suffix(path)
         checkpoint = read_checkpoint(path)
         config, observation_space, action_space, seed = describe(path, checkpoint)
+        kwargs = checkpoint.state.get("logging", {}) | kwargs
         agent = cls(config, env, seed=seed, device=device, _init_setup_model=False, **kwargs)
         restore(agent, path, checkpoint, observation_space, action_space)
         return agent

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from jepa_rl.agent.env_faults import final_observation
 from jepa_rl.agent.jepa_agent import JEPAAgent
 
 
@@ -49,7 +50,8 @@ class LatentEnv(VecEnv):
         if n_envs < 1 or horizon < 1:
             raise ValueError(f"n_envs and horizon must be at least 1, got {n_envs} and {horizon}")
         if agent.get_env() is None or not len(agent.replay):
-            raise ValueError("agent must have transitions in its replay, to draw starts from; got one without")
+            hint = ": load it with env" if agent.left_replay_behind else ""
+            raise ValueError(f"agent must have transitions in its replay, to draw starts from; got one without{hint}")
         self.agent = agent
         self.horizon = horizon
         self._rng = np.random.default_rng(seed)
@@ -145,6 +147,6 @@ class LatentObservation(VecEnvWrapper):
         """As the environments' own, with latents for observations, the final ones included."""
         observation, reward, done, infos = self.venv.step_wait()
         for env in np.flatnonzero(done):
-            final = self.agent.observation_adapter.pack(infos[env]["terminal_observation"])
+            final = self.agent.observation_adapter.pack(final_observation(infos[env]))
             infos[env] = {**infos[env], "terminal_observation": self.agent.encode(final[None])[0]}
         return self.agent.encode(observation), reward, done, infos

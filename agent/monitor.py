@@ -36,7 +36,8 @@ class CollapseMonitor(BaseCallback):
 
     @property
     def agent(self) -> JEPAAgent:
-        assert isinstance(self.model, JEPAAgent)
+        if not isinstance(self.model, JEPAAgent):
+            raise TypeError(f"CollapseMonitor watches a JEPAAgent, got {type(self.model).__name__}")
         return self.model
 
     def _on_rollout_end(self) -> None:

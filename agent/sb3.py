@@ -31,6 +31,10 @@ class TrainedEncoder:
     config: ModelConfig
     observation_space: Space
     weights: dict[str, Tensor] = field(repr=False)
+    unpickled: bool = field(default=False, init=False)  # it came in the file of an algorithm
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, unpickled=True)
 
     @classmethod
     def read(cls, run: str | Path) -> Self:
@@ -179,7 +183,13 @@ class _Part:
             return torch.stack(chosen, dim=1).reshape(-1, *(self.space.shape or ())).to(self.dtype)
         raw = self._pixels(preprocessed) if is_image_space(self.space) else preprocessed
         raw = raw.movedim(-3, -1) if self.moves_channels else raw
-        return raw.to(self.dtype).contiguous()
+        restored = raw.to(self.dtype).contiguous()
+        if not (self.dtype.is_floating_point or is_image_space(self.space)) and (restored != raw).any():
+            raise ValueError(
+                f"observations of {self.space} must be as the environment gave them, got {raw.min().item():g} to "
+                f"{raw.max().item():g}; VecNormalize makes fractions of whole numbers: norm_obs=False leaves them"
+            )
+        return restored
 
     def _pixels(self, image: Tensor) -> Tensor:
         value = image * 255 if self.scaled else image
@@ -200,7 +210,9 @@ def _read_or_recall(run: str | Path, observation_space: Space) -> TrainedEncoder
     before it loads the weights. Of what it saves, only the observation space reaches the extractor: it keeps the encoder.
     """
     kept: dict[str, TrainedEncoder] = vars(observation_space).setdefault("jepa_encoders", {})
-    if str(run) not in kept or _file_of(run).exists():
+    known = kept.get(str(run))
+    # The algorithm's weights fit the encoder that came with it, whatever has become of the run since.
+    if known is None or (_file_of(run).exists() and not known.unpickled):
         kept[str(run)] = TrainedEncoder.read(run)
     return kept[str(run)]
 

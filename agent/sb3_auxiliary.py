@@ -11,6 +11,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from jepa_rl.agent.config import AgentConfig, ReplayConfig, TrainingConfig
+from jepa_rl.agent.env_faults import final_observation
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
@@ -141,9 +142,9 @@ class JEPAAuxiliaryCallback(BaseCallback):
         following = pack(self.locals["new_obs"])
         successor = following.copy()
         for env in np.flatnonzero(done):
-            successor[env] = pack(infos[env]["terminal_observation"])
+            successor[env] = pack(final_observation(infos[env]))
         memory.add(
-            action=self.actions.from_env(self.locals["clipped_actions"]),
+            action=self.actions.from_env(self.locals.get("clipped_actions", self.locals["actions"])),
             reward=self.locals["rewards"] if normalize is None else normalize.get_original_reward(),
             terminated=done & ~truncated,
             truncated=truncated,

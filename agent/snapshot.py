@@ -37,6 +37,11 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     """Everything of ``agent`` but the parts to ``exclude``, of which there is one: "replay"."""
     if exclude - {"replay"}:
         raise ValueError(f"exclude must be within {{'replay'}}, got {sorted(exclude)}")
+    if agent.left_replay_behind and agent.env is None and "replay" not in exclude:
+        raise ValueError(
+            "the agent was loaded without environments and so without the replay of its file, which saving would lose: "
+            "load it with env, or save with exclude={'replay'}"
+        )
     numpy_streams, torch_streams = agent.streams.state()
     state: dict[str, Any] = {
         "config": json.loads(json.dumps(dataclasses.asdict(agent.config), default=_python)),  # tuples as lists
@@ -50,6 +55,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         "successes": [float(entry) for entry in agent.ep_success_buffer or ()],
         "streams": numpy_streams,
         "attachments": agent.attachments,
+        "logging": {"tensorboard_log": agent.tensorboard_log, "verbose": agent.verbose},
         "prediction_error": None if agent.familiarity is None else agent.familiarity.error,
         "collector": None,
     }
@@ -120,6 +126,9 @@ def restore(
         agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
         agent.streams.load_state(state["streams"], _part(checkpoint.tensors, "streams"))
         saved = state["collector"]
+        agent.left_replay_behind = saved is not None and agent.env is None
+        if saved is None and agent.env is not None and agent.steps_taken:
+            warnings.warn(f"{path} was saved without its replay: learning begins with an empty one", stacklevel=3)
         if saved is not None and agent.env is not None:
             if agent.env.num_envs == saved["n_envs"]:
                 _restore_collector(agent, saved, checkpoint.arrays)

@@ -157,6 +157,26 @@ def test_an_algorithm_loads_when_the_run_is_gone_and_goes_on_learning(trained, t
     assert not same(before, weights(loaded.policy.features_extractor.encoder))
 
 
+def test_an_algorithm_loads_with_its_own_encoder_whatever_has_become_of_the_run(trained, tmp_path):
+    _, path = trained(lambda: NoiseEnv(IMAGE))
+    algorithm = ppo(NoiseEnv(IMAGE), run=path)
+    algorithm.save(tmp_path / "ppo.zip")
+    trained(lambda: NoiseEnv(IMAGE), contrast="standard")  # another run at the same place
+    observation = DummyVecEnv([lambda: NoiseEnv(IMAGE)] * 4).reset()
+    loaded = PPO.load(tmp_path / "ppo.zip", device="cpu")
+    np.testing.assert_array_equal(features(loaded, observation), features(algorithm, observation))
+    assert ppo(NoiseEnv(IMAGE), run=path).policy.features_extractor.config.encoder.contrast == "standard"
+
+
+def test_whole_numbers_that_were_normalised_are_refused(trained):
+    space = spaces.Box(0, 255, (8,), np.uint8)
+    _, path = trained(lambda: NoiseEnv(space))
+    algorithm = ppo(VecNormalize(DummyVecEnv([lambda: NoiseEnv(space)])), run=path)
+    with pytest.raises(ValueError, match=r"must be as the environment gave them.*norm_obs=False"):
+        algorithm.learn(16)
+    ppo(VecNormalize(DummyVecEnv([lambda: NoiseEnv(space)]), norm_obs=False), run=path).learn(16)
+
+
 def test_sac_trains_and_loads_with_it(trained, tmp_path):
     space = spaces.Box(np.array([-1.0, 2.0], np.float32), np.array([0.5, 10.0], np.float32))
     _, path = trained(lambda: NoiseEnv(OBSERVATIONS["vector"][0], space))

@@ -284,3 +284,40 @@ def test_positions_count_episodes_and_steps():
     assert env.position() == (0, 2)
     env.reset()
     assert env.position() == (1, 0)
+
+
+def test_normalised_dicts_with_images_are_equal_spaces(small_config):
+    observation = spaces.Dict(camera=spaces.Box(0, 255, (16, 16, 3), np.uint8), at=spaces.Box(-1, 1, (2,)))
+
+    class Seen(gym.Env):
+        action_space = spaces.Discrete(2)
+
+        def __init__(self):
+            self.observation_space = spaces.Dict(dict(observation.items()))
+
+        def reset(self, seed=None):  # without options
+            super().reset(seed=seed)
+            return self.observation_space.sample(), {}
+
+        def step(self, action):
+            return self.observation_space.sample(), 0.0, bool(self.np_random.random() < 0.3), False, {}
+
+    plain = JEPAAgent(small_config, DummyVecEnv([Seen, Seen]), seed=0).learn(20)
+    assert len(plain.replay) == 20
+    JEPAAgent(small_config, VecNormalize(DummyVecEnv([Seen, Seen]), norm_obs_keys=["at"]), seed=0).learn(20)
+
+
+def test_a_vec_env_without_final_observations_is_named(small_config):
+    class Forgetful(DummyVecEnv):
+        def step_wait(self):
+            *rest, infos = super().step_wait()
+            return *rest, [{name: value for name, value in info.items() if name[:8] != "terminal"} for info in infos]
+
+        def get_attr(self, attr_name, indices=None):
+            if attr_name != "render_mode":
+                raise NotImplementedError
+            return super().get_attr(attr_name, indices)
+
+    agent = JEPAAgent(small_config, Forgetful([lambda: gym.make("CartPole-v1")]), seed=0)
+    with pytest.raises(ValueError, match="the last observation of an episode into its info as 'terminal_observation'"):
+        agent.learn(200)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3 import PPO
 from stable_baselines3.common.envs import IdentityEnv
 from stable_baselines3.common.logger import configure
 
-from jepa_rl.agent import CheckpointError, JEPAAgent
-from jepa_rl.world_model import DynamicsConfig
+from jepa_rl.agent import CheckpointError, CollapseMonitor, JEPAAgent
+from jepa_rl.world_model import AuxiliaryConfig, DynamicsConfig
 
 
 def flat(parameters) -> dict[str, torch.Tensor]:
@@ -182,3 +183,43 @@ def test_episodes_of_one_step_are_learned_from(small_config):
     assert batch.terminated[:, 0].all()
     assert (batch.observation[:, 1] == 1).all()
     assert torch.equal(batch.reward[:, 0], (batch.action[:, 0] == 1).float())
+
+
+def test_loading_keeps_where_logs_go(small_config, tmp_path):
+    logged = {"tensorboard_log": str(tmp_path / "logs"), "verbose": 1}
+    JEPAAgent(small_config, "CartPole-v1", seed=0, **logged).save(tmp_path / "agent")
+    loaded = JEPAAgent.load(tmp_path / "agent", "CartPole-v1")
+    assert (loaded.tensorboard_log, loaded.verbose) == (logged["tensorboard_log"], 1)
+    assert JEPAAgent.load(tmp_path / "agent", verbose=0).verbose == 0
+
+
+def test_a_replay_that_was_left_in_the_file_is_not_lost(small_config, tmp_path):
+    JEPAAgent(small_config, "CartPole-v1", seed=0).learn(40).save(tmp_path / "agent")
+    agent = JEPAAgent.load(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"without the replay of its file.*exclude=\{'replay'\}"):
+        agent.save(tmp_path / "agent")
+    agent.save(tmp_path / "small", exclude={"replay"})
+    with pytest.warns(UserWarning, match="saved without its replay"):
+        JEPAAgent.load(tmp_path / "small", "CartPole-v1")
+    assert len(JEPAAgent.load(tmp_path / "agent", "CartPole-v1").replay) == 40
+
+
+def test_tasks_with_long_names_are_printed(small_config, capsys):
+    class Told(gym.Wrapper):
+        def reset(self, **options):
+            observation, info = self.env.reset(**options)
+            return observation, {**info, "distance_to_the_nearest_obstacle": 1.0}
+
+        def step(self, action):
+            *rest, info = self.env.step(action)
+            return *rest, {**info, "distance_to_the_nearest_obstacle": 1.0}
+
+    tasks = (AuxiliaryConfig(target="info:distance_to_the_nearest_obstacle"),)
+    config = dataclasses.replace(small_config, model=dataclasses.replace(small_config.model, auxiliaries=tasks))
+    JEPAAgent(config, lambda: Told(gym.make("CartPole-v1")), seed=0, verbose=1).learn(60, log_interval=20)
+    assert "distance_to_the_nearest_obstacle_gradient_norm" in capsys.readouterr().out
+
+
+def test_the_monitor_of_collapse_says_whom_it_watches():
+    with pytest.raises(TypeError, match="CollapseMonitor watches a JEPAAgent, got PPO"):
+        PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8).learn(8, callback=CollapseMonitor())
