@@ -42,7 +42,7 @@ class TrainedEncoder:
 
         Raises CheckpointError as ``JEPAAgent.load`` does.
         """
-        agent = JEPAAgent.load(_file_of(run), device="cpu")
+        agent = JEPAAgent.load(file_of(run), device="cpu")
         weights = agent.model.encoder.state_dict()
         return cls(config=agent.config.model, observation_space=agent.observation_space, weights=weights)
 
@@ -212,12 +212,13 @@ def _read_or_recall(run: str | Path, observation_space: Space) -> TrainedEncoder
     kept: dict[str, TrainedEncoder] = vars(observation_space).setdefault("jepa_encoders", {})
     known = kept.get(str(run))
     # The algorithm's weights fit the encoder that came with it, whatever has become of the run since.
-    if known is None or (_file_of(run).exists() and not known.unpickled):
+    if known is None or (file_of(run).exists() and not known.unpickled):
         kept[str(run)] = TrainedEncoder.read(run)
     return kept[str(run)]
 
 
-def _file_of(run: str | Path) -> Path:
+def file_of(run: str | Path) -> Path:
+    """The file of a saved agent, or the last checkpoint in a run's folder."""
     path = Path(run)
     if path.is_dir():
         return path / "checkpoint" / "agent.zip"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from jepa_rl.agent.config import AgentConfig, ReplayConfig, TrainingConfig
 from jepa_rl.agent.env_faults import final_observation
+from jepa_rl.agent.jepa_agent import JEPAAgent
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
-from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
+from jepa_rl.agent.sb3 import JEPAFeaturesExtractor, file_of
 from jepa_rl.agent.sb3_windows import ReplayBufferWindows
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import Means
@@ -34,6 +36,8 @@ class JEPAAuxiliaryCallback(BaseCallback):
 
     Args:
         model_config: None for the extractor's; its encoder and latent_dim must be those of the extractor.
+        run: a saved agent or a run's folder, whose dynamics and heads to begin with, beside an extractor with the encoder
+            of the same run. ``model_config`` is then the run's. None begins with random ones.
         training: the update and its pace, counted in environment steps since the callback was first used.
         replay: the memory of an on-policy algorithm's rollouts; of an off-policy one's buffer it decides ``rewards`` alone.
         seed: decides the initial weights and the batches.
@@ -41,20 +45,26 @@ class JEPAAuxiliaryCallback(BaseCallback):
     Raises, when learning begins:
         TypeError: the algorithm has no JEPAFeaturesExtractor, or no buffer.
         ValueError: its extractor is frozen, or it has several (see ``share_features_extractor`` of its policy), or the
-            encoder is not that of ``model_config``, or that has tasks whose labels only JEPAAgent collects.
+            encoder is not that of ``model_config``, or that has tasks whose labels only JEPAAgent collects, or the
+            actions are not those of ``run``.
+        CheckpointError: ``run`` cannot be read.
     """
 
     def __init__(
         self,
         model_config: ModelConfig | None = None,
         *,
+        run: str | Path | None = None,
         training: TrainingConfig | None = None,
         replay: ReplayConfig | None = None,
         seed: int = 0,
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
+        if model_config is not None and run is not None:
+            raise ValueError("model_config must be None where run is given, whose own configuration serves; got both")
         self.model_config = model_config
+        self.run = run
         self.training = training or TrainingConfig()
         self.replay_config = replay or ReplayConfig(capacity=10_000)
         self.streams = RandomStreams(seed)
@@ -90,17 +100,21 @@ class JEPAAuxiliaryCallback(BaseCallback):
             self.windows = self.memory
 
     def _make_learner(self, discount: float) -> Learner:
-        config, extractor = self.model_config or self.extractor.config, self.extractor
+        agent = None if self.run is None else JEPAAgent.load(file_of(self.run), device="cpu")
+        config, extractor = agent.config.model if agent else self.model_config or self.extractor.config, self.extractor
         for name in ("latent_dim", "encoder"):
             ours, theirs = getattr(config, name), getattr(extractor.config, name)
             if ours != theirs:
-                raise ValueError(f"model_config.{name} must be that of the features extractor, {theirs}, got {ours}")
+                whose = "model_config" if agent is None else "the run's model"
+                raise ValueError(f"{whose}.{name} must be that of the features extractor, {theirs}, got {ours}")
         if collected := [*(task.target for task in config.read_from_environment), *config.label_fractions]:
             raise ValueError(
                 "model_config must be without tasks that are read from the environment or labelled in part, which only "
                 f"JEPAAgent collects labels for, got {', '.join(dict.fromkeys(collected))}"
             )
-        return Learner(
+        if agent and agent.action_space != self.model.action_space:
+            raise ValueError(f"run must be of the actions {self.model.action_space}, got {agent.action_space}")
+        learner = Learner(
             AgentConfig(model=config, training=self.training, discount=discount),
             observation=extractor.observations.adapter.spec,
             action_counts=self.actions.counts,
@@ -110,6 +124,13 @@ class JEPAAuxiliaryCallback(BaseCallback):
             device=self.model.device,
             encoder=extractor.encoder,
         )
+        if agent:
+            learned = {"model": agent.model, "ema": agent.learner.ema}
+            for name, part in learned.items():
+                if part is not None:
+                    kept = {key: value for key, value in part.state_dict().items() if not key.startswith("encoder.")}
+                    getattr(learner, name).load_state_dict(kept, strict=False)
+        return learner
 
     def _make_memory(self, algorithm: OnPolicyAlgorithm) -> SequenceReplay:
         packed = self.extractor.observations.adapter

@@ -157,6 +157,22 @@ def test_an_algorithm_loads_when_the_run_is_gone_and_goes_on_learning(trained, t
     assert not same(before, weights(loaded.policy.features_extractor.encoder))
 
 
+def test_co_training_begins_with_the_dynamics_and_heads_of_a_run(trained):
+    agent, path = trained("CartPole-v1")
+    callback = JEPAAuxiliaryCallback(run=path, training=dataclasses.replace(TRAINING, starts=10_000))
+    ppo("CartPole-v1", run=path).learn(16, callback=callback)
+    for name in ("model", "ema"):
+        ours, theirs = getattr(callback.learner, name).state_dict(), getattr(agent.learner, name).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs if not key.startswith("encoder."))
+    with pytest.raises(ValueError, match=r"run must be of the actions Discrete\(3\), got Discrete\(2\)"):
+        ppo(NoiseEnv(OBSERVATIONS["wide"][0], spaces.Discrete(3)), config=agent.config.model).learn(
+            16, callback=JEPAAuxiliaryCallback(run=path)
+        )
+    with pytest.raises(ValueError, match="got both"):
+        JEPAAuxiliaryCallback(ModelConfig(), run=path)
+
+
 def test_an_algorithm_loads_with_its_own_encoder_whatever_has_become_of_the_run(trained, tmp_path):
     _, path = trained(lambda: NoiseEnv(IMAGE))
     algorithm = ppo(NoiseEnv(IMAGE), run=path)
