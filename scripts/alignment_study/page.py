@@ -20,7 +20,7 @@ from jepa_rl.scripts.alignment_study.summary import (
     first_harm,
     prediction,
 )
-from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import Estimate, estimate, markdown
 
 PREDICTORS: tuple[tuple[str, Phase, bool], ...] = (
@@ -32,15 +32,12 @@ PREDICTORS: tuple[tuple[str, Phase, bool], ...] = (
 
 def render(results: Results, evidence: Evidence, page: Path) -> Path:
     """Write the page, and its figures to figures/alignment beside it."""
-    figures = page.parent / "figures" / "alignment"
-    figures.mkdir(parents=True, exist_ok=True)
     drawn = {
         "prediction": drawings.prediction(results),
         "weights": drawings.weights(results),
         "weighting": drawings.weighting(results),
     }
-    for name, figure in drawn.items():
-        (figures / f"{name}.png").write_bytes(picture(figure, name, name).data)
+    write_figures(drawn, page.parent / "figures" / "alignment")
     tables = {
         "auxiliaries": "\n".join(f"- **{each.name}**: {each.about}" for each in AUXILIARIES),
         **{f"cosines_{base.slug}": cosines_table(results, base) for base in BASES},

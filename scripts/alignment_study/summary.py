@@ -171,10 +171,6 @@ class Effect:
     def harms(self) -> bool:
         return self.apart and self.gain <= -LEAST_DROP
 
-    @property
-    def helps(self) -> bool:
-        return self.apart and self.gain >= LEAST_DROP
-
 
 def effects(results: Results, base: Base) -> list[Effect]:
     """Of every auxiliary and weight, by auxiliary and then by weight."""

@@ -19,7 +19,7 @@ from jepa_rl.scripts.minigrid_benchmark.drawings import LEGEND_ROW, curves, lege
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run, interquartile_mean
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
-from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, picture, tidy
+from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy, write_figures
 from jepa_rl.scripts.reporting.tables import estimate, markdown
 
 LEVEL = LEVELS[-1]
@@ -29,14 +29,11 @@ Entry = Callable[[Task, Sequence[Run]], str]
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/anchors beside it; returns the page's path."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / "anchors"
-    figures.mkdir(parents=True, exist_ok=True)
     drawn = {
         "success": curves(results, "success_sampled", "sampled success", NAMES),
         "merging": merging_figure(results),
     }
-    for name, figure in drawn.items():
-        (figures / f"{name}.png").write_bytes(picture(figure, name, name).data)
+    write_figures(drawn, page.parent / "figures" / "anchors")
     tables = {
         "success": by_task(results, lambda _, runs: mean(runs, lambda run: run.final)),
         "greedy": by_task(results, lambda _, runs: mean(runs, lambda run: run.last("success_greedy"))),

@@ -10,7 +10,7 @@ from typing import Any
 
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.scripts.grid import Cell, require_known
-from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task, agent_cells
+from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task, agent_cells, known_task
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
@@ -107,10 +107,7 @@ NAMES = {variant.slug: variant.name for variant in VARIANTS}
 
 def task(name: str) -> Task:
     """The task of an id or of its short name; ValueError for one that is not among ``TASKS``."""
-    for known in TASKS:
-        if name in (known.env_id, known.name):
-            return known
-    raise ValueError(f"unknown task {name!r}; known are {', '.join(each.name for each in TASKS)}")
+    return known_task(name, TASKS)
 
 
 def preset_of(task: Task) -> str:

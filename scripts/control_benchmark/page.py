@@ -12,16 +12,14 @@ from jepa_rl.scripts.control_benchmark.drawings import NAMES
 from jepa_rl.scripts.control_benchmark.prose import compose
 from jepa_rl.scripts.control_benchmark.summary import Results
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
-from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import markdown
 
 
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figure to figures/control beside it; returns the page's path."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / "control"
-    figures.mkdir(parents=True, exist_ok=True)
-    (figures / "returns.png").write_bytes(picture(drawings.curves(results), "returns", "return").data)
+    write_figures({"returns": drawings.curves(results)}, page.parent / "figures" / "control")
     tables = {"solved": solved_table(results), "end": end_table(results), "cost": cost_table(results)}
     page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
     return page

@@ -14,7 +14,7 @@ from jepa_rl.scripts.counting_study.prose import compose
 from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, TARGETS, TRAVEL, WEIGHTS
 from jepa_rl.scripts.counting_study.rows import row as row_of
 from jepa_rl.scripts.counting_study.summary import Result, Results
-from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import Estimate, estimate, markdown
 
 ALIGNED = ("reward", "value", "dense", "random-linear", "constant", "shuffled", "ema")
@@ -24,8 +24,6 @@ FACTORS = ("count", "position", "color", "shape")
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/counting beside it."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / "counting"
-    figures.mkdir(parents=True, exist_ok=True)
     half = len(ROWS) // 2
     drawn: dict[str, Figure] = {
         "representations-1": drawings.representations(folder, results, ROWS[:half]),
@@ -36,8 +34,7 @@ def render(folder: Path, page: Path) -> Path:
         "weights": drawings.weights(results),
         "alignment": drawings.alignment(results, ALIGNED),
     }
-    for name, figure in drawn.items():
-        (figures / f"{name}.png").write_bytes(picture(figure, name, name).data)
+    write_figures(drawn, page.parent / "figures" / "counting")
     tables = {
         "rows": rows_table(results),
         "probes": probes_table(results),

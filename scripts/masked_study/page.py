@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from jepa_rl.scripts.masked_study.measure import EPISODES, IMAGES
 from jepa_rl.scripts.masked_study.rows import OTHER_RATES, QUICK_STEPS, RATE, ROWS, SEEDS, STEPS, cells, row
 from jepa_rl.scripts.masked_study.summary import COLUMNS, FIGURES, Results
-from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, picture, tidy
+from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, tidy, write_figures
 from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
 from jepa_rl.scripts.reporting.tables import Estimate, markdown
 
@@ -58,9 +58,7 @@ Dots are seeds, bars their means; the dashed line is the mean of *untrained*.
 
 def render(results: Results, folder: Path, page: Path) -> Path:
     """Write the page, and its figure to figures/masked beside it; returns the page's path."""
-    figures = page.parent / "figures" / "masked"
-    figures.mkdir(parents=True, exist_ok=True)
-    (figures / "rows.png").write_bytes(picture(drawing(results), "rows", "rows").data)
+    write_figures({"rows": drawing(results)}, page.parent / "figures" / "masked")
 
     def link(path: str) -> str:
         return Path(os.path.relpath(path or folder, page.parent)).as_posix()

@@ -21,18 +21,15 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
     wilson,
 )
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
-from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import markdown
 
 
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/PAGE beside it; returns the page's path."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / page.stem
-    figures.mkdir(parents=True, exist_ok=True)
-    for name, label in (("sampled", "sampled success"), ("greedy", "greedy success")):
-        drawn = drawings.curves(results, f"success_{name}", label)
-        (figures / f"{name}.png").write_bytes(picture(drawn, name, label).data)
+    drawn = {name: drawings.curves(results, f"success_{name}", f"{name} success") for name in ("sampled", "greedy")}
+    write_figures(drawn, page.parent / "figures" / page.stem)
     tables = {
         "steps": hold_table(results, "env_steps"),
         "seconds": hold_table(results, "wall_seconds"),
@@ -47,7 +44,7 @@ def render(folder: Path, page: Path) -> Path:
 def hold_table(results: Results, column: str) -> str:
     """When each level begins to be held, in environment steps or seconds of training."""
     body = []
-    for task, name in _pairs(results):
+    for task, name in results.pairs:
         runs, budget = results.of(task, name), task.budget(name).env_steps
         entries = [held_text([run.when_held(level, column) for run in runs], budget) for level in LEVELS]
         body.append([task.name, NAMES[name], str(len(runs)), *entries])
@@ -95,7 +92,7 @@ def overall_table(results: Results) -> str:
 def end_table(results: Results) -> str:
     """What the last evaluation gave."""
     body = []
-    for task, name in _pairs(results):
+    for task, name in results.pairs:
         runs = results.of(task, name)
         rates = [_rate(runs, column) for column in ("success_sampled", "success_greedy", "looped_share")]
         returns = [f"{np.mean([run.last(f'return_{mode}') for run in runs]):.2f}" for mode in ("sampled", "greedy")]
@@ -116,7 +113,7 @@ def _rate(runs: Sequence[Run], column: str) -> str:
 def cost_table(results: Results) -> str:
     """What a run costs, mean over seeds."""
     body = []
-    for task, name in _pairs(results):
+    for task, name in results.pairs:
         runs = results.of(task, name)
 
         def mean(read: Callable[[Run], float], runs: Sequence[Run] = runs) -> str:
@@ -138,14 +135,10 @@ def cost_table(results: Results) -> str:
     return markdown(["task", "algorithm", *header], body)
 
 
-def _pairs(results: Results) -> list[tuple[Task, str]]:
-    return [(task, name) for task in results.tasks for name in results.algorithms if results.of(task, name)]
-
-
 def terminal_table(results: Results) -> str:
     """The main figures, for a terminal."""
     lines = [f"{'task':<24} {'algorithm':<12} {'seeds':>5} {'success':>8} {'greedy':>7} {'looped':>7}  steps to hold 0.95"]
-    for task, name in _pairs(results):
+    for task, name in results.pairs:
         runs = results.of(task, name)
         sampled, greedy, looped = (
             f"{np.mean([run.last(column) for run in runs]):.2f}"

@@ -71,6 +71,11 @@ class Results:
         found = {run.cell["algo"] for run in self.runs}
         return [name for name in ALGORITHMS if name in found]
 
+    @property
+    def pairs(self) -> list[tuple[Task, str]]:
+        """Tasks and algorithms that have runs."""
+        return [(task, name) for task in self.tasks for name in self.algorithms if self.of(task, name)]
+
     def of(self, task: Task, algorithm: str) -> list[Run]:
         """The runs of an algorithm on a task, one per seed."""
         return [run for run in self.runs if (run.cell["env_id"], run.cell["algo"]) == (task.env_id, algorithm)]

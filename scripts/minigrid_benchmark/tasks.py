@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from jepa_rl.agent import AgentConfig
 from jepa_rl.agent.config import completed
@@ -21,6 +21,16 @@ PREFIX, SUFFIX = "MiniGrid-", "-v0"
 EPISODES = 50  # held-out ones per evaluation and way of acting
 SEEDS = 3
 QUICK_EPISODES = 20
+
+
+class _Named(Protocol):
+    @property
+    def env_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+NamedTask = TypeVar("NamedTask", bound=_Named)
 
 
 def short_name(env_id: str) -> str:
@@ -70,6 +80,14 @@ def task(name: str) -> Task:
             return known
     make_env(env_id).close()
     return Task(env_id, *DEFAULT_BUDGET)
+
+
+def known_task(name: str, tasks: Sequence[NamedTask]) -> NamedTask:
+    """The one of ``tasks`` with this id or short name; ValueError where there is none."""
+    for known in tasks:
+        if name in (known.env_id, known.name):
+            return known
+    raise ValueError(f"unknown task {name!r}; known are {', '.join(each.name for each in tasks)}")
 
 
 def complete(kept: Cell) -> Cell:

@@ -22,7 +22,7 @@ from jepa_rl.scripts.noise_study.summary import (
     shares_ratio,
     success,
 )
-from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import markdown
 
 BIT = "bit"
@@ -31,8 +31,6 @@ BIT = "bit"
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/noise beside it; returns the page's path."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / "noise"
-    figures.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, Figure] = {}
     tables: dict[str, str] = {}
     for task in results.tasks():
@@ -44,8 +42,7 @@ def render(folder: Path, page: Path) -> Path:
         if drawings.noisy_levels(results, task):
             drawn[f"{task.slug}-theory"] = drawings.theory(results, task)
             tables[f"{task.slug}-theory"] = theory_table(results, task)
-    for name, figure in drawn.items():
-        (figures / f"{name}.png").write_bytes(picture(figure, name, name).data)
+    write_figures(drawn, page.parent / "figures" / "noise")
 
     def link(path: str) -> str:
         return Path(os.path.relpath(path or folder, page.parent)).as_posix()

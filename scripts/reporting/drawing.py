@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,13 @@ def picture(figure: Figure, name: str, alt: str, *, wide: bool = False) -> Pictu
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return Picture(name=f"{name}.png", alt=alt, data=file.getvalue(), wide=wide)
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Draw figures into FOLDER/NAME.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        (folder / f"{name}.png").write_bytes(picture(figure, name, name).data)
 
 
 def class_colours(number: int) -> np.ndarray:

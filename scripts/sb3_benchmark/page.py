@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
-from jepa_rl.scripts.reporting.drawing import picture
+from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import estimate, markdown
 from jepa_rl.scripts.sb3_benchmark import drawings
 from jepa_rl.scripts.sb3_benchmark.prose import compose
@@ -24,14 +24,11 @@ QUARTERS = (0.25, 0.5, 0.75, 1.0)  # of the budget: where success is told
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/sb3 beside it; returns the page's path."""
     results = Results.load(folder)
-    figures = page.parent / "figures" / "sb3"
-    figures.mkdir(parents=True, exist_ok=True)
     drawn = {"success": drawings.curves(results)}
     for env_id in results.env_ids:
         if results.of(env_id, IMAGINED):
             drawn[f"imagined-{task(env_id).name}"] = drawings.imagination(results, env_id)
-    for name, figure in drawn.items():
-        (figures / f"{name}.png").write_bytes(picture(figure, name, name).data)
+    write_figures(drawn, page.parent / "figures" / "sb3")
     tables = {
         "steps": "\n\n".join(f"**{task(env_id).name}**\n\n{steps_table(results, env_id)}" for env_id in results.env_ids),
         "held": held_table(results),

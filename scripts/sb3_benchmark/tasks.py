@@ -11,7 +11,7 @@ from jepa_rl.agent import preset
 from jepa_rl.scripts.benchmark_results import Budget
 from jepa_rl.scripts.grid import Cell, require_known
 from jepa_rl.scripts.minigrid_benchmark.baselines import PPO_SETTINGS
-from jepa_rl.scripts.minigrid_benchmark.tasks import short_name
+from jepa_rl.scripts.minigrid_benchmark.tasks import known_task, short_name
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
@@ -97,10 +97,7 @@ SLUGS = tuple(variant.slug for variant in VARIANTS)
 
 def task(name: str) -> Task:
     """The task of an id or of its short name; ValueError for one that is not among ``TASKS``."""
-    for known in TASKS:
-        if name in (known.env_id, known.name):
-            return known
-    raise ValueError(f"unknown task {name!r}; known are {', '.join(each.name for each in TASKS)}")
+    return known_task(name, TASKS)
 
 
 def cells(
