@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HumanOutputFormat
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -28,11 +27,9 @@ from jepa_rl.agent.presets import preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
-from jepa_rl.agent.training_log import TrainingLog
+from jepa_rl.agent.training_log import TrainingLog, allow_long_names
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import WorldModel
-
-LONGEST_NAME = 100  # characters, in the table of figures that verbose=1 prints
 
 
 class JEPAAgent(PlanningAlgorithm):
@@ -156,9 +153,7 @@ class JEPAAgent(PlanningAlgorithm):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
-        for output in self.logger.output_formats:
-            if isinstance(output, HumanOutputFormat):
-                output.max_length = max(output.max_length, LONGEST_NAME)  # it takes names with one beginning for the same
+        allow_long_names(self.logger)
         if begins:
             assert self._last_obs is not None
             self.collector.begin(self._last_obs)

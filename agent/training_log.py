@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.utils import safe_mean
 
 from jepa_rl.agent.collect import Decision
 
 if TYPE_CHECKING:
     from jepa_rl.agent.jepa_agent import JEPAAgent
+
+LONGEST_NAME = 100  # characters, in the table of figures that verbose=1 prints
+
+
+def allow_long_names(logger: Logger) -> None:
+    """Let a printed table hold names of auxiliary tasks: it takes those with the same first characters for one."""
+    for output in logger.output_formats:
+        if isinstance(output, HumanOutputFormat):
+            output.max_length = max(output.max_length, LONGEST_NAME)
 
 
 class Means:

@@ -135,7 +135,7 @@ def budgets_text(env_steps: Mapping[str, int]) -> str:
 
 # Of the pages that report several seeds.
 SEEDS_OVERLAP = """Environment i of seed s begins its training episodes where environment 0 of seed s + i does, so that
-  neighbouring seeds share most starts; weights and actions differ. Intervals take seeds as independent."""
+neighbouring seeds share most starts; weights and actions differ. Intervals take seeds as independent."""
 
 
 def state_of(grid: AbstractSet[Entry], runs: Sequence[CurveRun], unfinished: int) -> str:

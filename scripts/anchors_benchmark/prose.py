@@ -73,7 +73,8 @@ samples over seeds, none with fewer than {min_seeds}.
 
 {overall}
 
-Tables by task: mean over seeds ± half the 95 % interval (Student's t), which needs three seeds. {seeds_overlap}
+Tables by task: mean over seeds ± half the 95 % interval (Student's t), which needs three seeds.
+{seeds_overlap}
 
 ## Representation
 

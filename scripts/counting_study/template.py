@@ -19,7 +19,8 @@ Every row has one and the same setting: the counting preset's encoder, uniform r
 seed learn from the same images), {updates:,} updates of 16 two-step windows, L_dyn divided by the variance of the
 latents (1 - R^2), one auxiliary loss with c_p = 1. A row changes only what the list says. All figures are of the
 final weights on images that training never saw: mean ± half width of the 95 % interval (Student's t) over {seeds}
-seeds; fewer than three seeds have no interval. {seeds_overlap}
+seeds; fewer than three seeds have no interval.
+{seeds_overlap}
 
 {state}
 

@@ -32,7 +32,8 @@ runs two rows on one task.
 evaluations, and of all of them, which rewards learning soon; mean over seeds ± half the 95 % interval (Student's t),
 which needs three seeds. *Greedy* and *looped* are those of the last evaluation: success of the best plan, and episodes
 that ran into the step limit without a new state in the second half of it. Steps: from where {level:g} sampled success is
-held over {hold} evaluations in a row. {seeds_overlap}
+held over {hold} evaluations in a row.
+{seeds_overlap}
 """
 
 

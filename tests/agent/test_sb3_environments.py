@@ -304,7 +304,7 @@ def test_normalised_dicts_with_images_are_equal_spaces(small_config):
 
     plain = JEPAAgent(small_config, DummyVecEnv([Seen, Seen]), seed=0).learn(20)
     assert len(plain.replay) == 20
-    JEPAAgent(small_config, VecNormalize(DummyVecEnv([Seen, Seen]), norm_obs_keys=["at"]), seed=0).learn(20)
+    JEPAAgent(small_config, VecNormalize(DummyVecEnv([Seen, Seen])), seed=0).learn(20)
 
 
 def test_a_vec_env_without_final_observations_is_named(small_config):

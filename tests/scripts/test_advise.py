@@ -185,6 +185,13 @@ def test_late_cosines_suggest_nothing():
     assert "opposes" not in late
 
 
+def test_late_shares_suggest_nothing():
+    late = told([reading(share=0.8, weight=2.0)], found=evidence(sign=0), progress=0.5)
+    assert "shares are those after 50 % of training" in late
+    assert "harmed was" not in late
+    assert "shares are" not in told([reading(share=0.5)], found=evidence(sign=0), progress=0.5)
+
+
 def test_the_suggested_weight_gives_the_lightest_share_that_harmed():
     assert study_base(NOISY) is BESIDE
     text = told([reading(share=0.8, weight=2.0)])

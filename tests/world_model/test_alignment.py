@@ -16,7 +16,14 @@ from jepa_rl.world_model import (
     build_world_model,
     loss_terms,
 )
-from jepa_rl.world_model.alignment import encoder_pulls, gradient_alignment, gradient_shares, standard_error, trains_encoder
+from jepa_rl.world_model.alignment import (
+    encoder_gradient,
+    encoder_pulls,
+    gradient_alignment,
+    gradient_shares,
+    standard_error,
+    trains_encoder,
+)
 from jepa_rl.world_model.target import frozen_copy
 
 CONFIG = ModelConfig(
@@ -151,6 +158,21 @@ def test_batches_without_a_gradient_do_not_enter_the_cosine():
     found = pulls(CONFIG, model, [a_batch(0), a_batch(1)])["reward"]
     assert (found.cosine, found.standard_error, found.batches, found.norm) == (None, None, 0, 0.0)
     assert found.loss > 0
+
+
+def test_norms_are_those_of_training_and_cosines_of_open_gates():
+    config = dataclasses.replace(
+        CONFIG, dynamics=dataclasses.replace(CONFIG.dynamics, trains_encoder=False), imagined_heads=True
+    )
+    model, batch = make(config), a_batch()
+    found = pulls(config, model, [batch])
+    terms = loss_terms(model, frozen_copy(model), batch, config, discount=0.9, generator=torch.Generator())
+    training = encoder_gradient(terms["reward"], model, retain=False).norm().item()
+    opened = measure(config, model, batch=batch)
+    assert found["dynamics"].norm == 0
+    assert found["reward"].norm == pytest.approx(training)
+    assert abs(training / opened.auxiliary_norm - 1) > 0.01  # imagined latents reach the encoder through open gates alone
+    assert found["reward"].cosine == pytest.approx(opened.cosine)
 
 
 def test_shares_are_of_what_reaches_the_encoder():
