@@ -96,13 +96,11 @@ class PlanningAlgorithm(Algorithm):
         With ``memories`` of the N episodes, their latest observation included, ``planner.revisit_cost`` is in force.
         """
         model, cost = self.acting_model, None
+        packed = self.observation_adapter.pack(observation)
+        latent = model.encode(torch.as_tensor(packed, device=self.device))
         if self.planner_config.revisit_cost and memories is not None:
             assert self.familiarity is not None
-            latent = self.familiarity.present_latents(memories)
             cost = self.planner_config.revisit_cost * self.familiarity.outcome_visits(memories)
-        else:
-            packed = self.observation_adapter.pack(observation)
-            latent = model.encode(torch.as_tensor(packed, device=self.device))
         return self.planner.plan(
             model,
             latent,
@@ -147,6 +145,8 @@ class PlanningAlgorithm(Algorithm):
 
         Returns:
             The actions [N, ...] (without N for a single observation) and the state for the next call.
+
+        Raises ValueError where ``state`` or ``episode_start`` is of another number of observations.
         """
         packed = self.observation_adapter.pack(observation)
         batched = packed.ndim > len(self.observation_adapter.shape)
@@ -156,6 +156,9 @@ class PlanningAlgorithm(Algorithm):
         if previous is not None:
             started = np.zeros(len(observations), bool) if episode_start is None else np.asarray(episode_start, bool)
             warm = ~started.reshape(-1)
+            for name, given in (("state", previous), ("episode_start", warm)):
+                if len(given) != len(observations):
+                    raise ValueError(f"{name} must be of the {len(observations)} observations, got one of {len(given)}")
         memories = self.recall(observations, state, warm)
         if previous is not None and previous.shape[1] != self.planner_config.horizon:
             previous = None  # of a planner that was replaced

@@ -127,9 +127,11 @@ def existing_device(device: torch.device | str) -> torch.device:
     """The device of this name; ValueError where there is none, where Stable-Baselines3 would take the CPU in silence."""
     try:
         wanted = get_device("auto") if device == "auto" else torch.device(device)
+        if wanted.type not in ("cpu", "cuda"):
+            raise RuntimeError("agents are made for no other kind of device")
         torch.empty(0, device=wanted)
     except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"device must be auto, cpu, or a GPU that torch finds, got {device!r}: {error}") from error
+        raise ValueError(f"device must be auto, cpu, or a CUDA device that torch finds, got {device!r}: {error}") from error
     return wanted
 
 

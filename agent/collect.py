@@ -15,7 +15,7 @@ from jepa_rl.agent.env_faults import final_observation, naming_dead_processes
 from jepa_rl.agent.episode_memory import EpisodeMemory
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.familiarity import Familiarity
-from jepa_rl.agent.labels import Labeller
+from jepa_rl.agent.labels import Labeller, reward_labels
 from jepa_rl.agent.novelty import NoveltySeeking
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
@@ -134,11 +134,13 @@ class Collector:
             (reached,) = self.venv.env_method("rebuild_episode", seed + env, episode, taken, indices=[env])
             if not np.array_equal(self._observations.pack(reached), self.observation[env]):
                 lost.append(env)
+        # They stand in the open episodes now: where no seed waits for it, the next reset opens the ones after.
+        self.venv._reset_seeds()
         return lost
 
     @property
     def begun(self) -> bool:
-        """Whether ``begin`` ever succeeded."""
+        """Whether ``begin`` succeeded since the environments were last seeded."""
         return bool((self.episode >= 0).all())
 
     def begin(self, observation: VecEnvObs) -> None:
@@ -233,7 +235,7 @@ class Collector:
             truncated=truncated,
             next_observation=successor,
             reset_observation=observation,
-            label=np.array([info.get("auxiliary", np.nan) for info in result.info]),
+            label=reward_labels(result.info),
             next_labels=next_labels,
             reset_labels=begun.spread(result.done),
         )

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import ModelConfig
-from jepa_rl.world_model.validation import require, require_choices, require_share
+from jepa_rl.world_model.validation import require, require_fields, require_share
 
 ExplorationKind = Literal["planner", "random", "novelty"]
 Schedule = Literal["constant", "cosine"]
@@ -32,7 +32,7 @@ class ReplayConfig:
     """Share of each batch drawn from windows that contain a reward other than 0; the rest is uniform."""
 
     def __post_init__(self) -> None:
-        require_choices("replay.", self)
+        require_fields("replay.", self)
         require(self.capacity >= 3, "replay.capacity", "at least 3", self.capacity)
         require_share("replay.prioritised_fraction", self.prioritised_fraction)
 
@@ -49,7 +49,8 @@ class ExplorationConfig:
     """novelty: environment steps, in the mean, after which it is decided anew who acts; so it is where an episode begins.
     Changing within episodes lets one of the two go on from where the other came to (arXiv:2108.11811)."""
     warmup: int = 1_000
-    """Environment steps with random actions only, before the planner takes over; novelty has no such phase."""
+    """Environment steps of a call of ``learn`` with random actions only, before the planner takes over; they are counted
+    from 0 again unless it is called with ``reset_num_timesteps=False``. novelty has no such phase."""
     epsilon_start: float = 1.0
     """Share of random actions right after the warm-up. With novelty, the share of seeking steps once something was
     rewarded; it falls as more episodes are."""
@@ -61,10 +62,11 @@ class ExplorationConfig:
     """Standard deviation of Gaussian noise on the planner's Box actions, in action units (the box is [-1, 1], which the sum
     is clipped to); other actions take none."""
     repeat: int = 1
-    """Steps for which a random action is repeated; the count runs on across episodes. novelty draws none at random."""
+    """Steps for which a random action is held; the count runs on across episodes. Throughout the warm-up it is taken in all
+    of them, later in those that explore. novelty draws none at random."""
 
     def __post_init__(self) -> None:
-        require_choices("exploration.", self)
+        require_fields("exploration.", self)
         require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
         require_share("exploration.epsilon_start", self.epsilon_start)
         require_share("exploration.epsilon_end", self.epsilon_end)
@@ -100,11 +102,12 @@ class TrainingConfig:
     schedule: Schedule = "constant"
     """cosine: the learning rate falls to 0 at the last environment step of ``learn``."""
     weight_decay: float = 0.0
+    """Of AdamW; on every parameter, biases and learned loss weights included."""
     max_gradient_norm: float = 10.0
     """Gradients are scaled down to this norm."""
 
     def __post_init__(self) -> None:
-        require_choices("training.", self)
+        require_fields("training.", self)
         positive = ("updates_per_step", "batch_size", "transitions", "learning_rate", "encoder_rate", "max_gradient_norm")
         for name in positive:
             require(getattr(self, name) > 0, f"training.{name}", "positive", getattr(self, name))
@@ -142,7 +145,7 @@ class AgentConfig:
     def __post_init__(self) -> None:
         require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
         require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
-        require_choices("", self)
+        require_fields("", self)
         if self.acting_weights == "ema" and not self.model.needs_ema:
             raise ValueError(
                 "acting_weights ema needs a slow copy of the model: a value head (model.value.weight above 0), "

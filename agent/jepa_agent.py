@@ -60,6 +60,8 @@ class JEPAAgent(PlanningAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         self.config = preset(config).agent if isinstance(config, str) else config
+        if not isinstance(self.config, AgentConfig):
+            raise TypeError(f"config must be the name of a preset or an AgentConfig, got {config!r}")
         if env is None and _init_setup_model:
             raise ValueError("a new agent needs an environment, which has the spaces; only JEPAAgent.load does without")
         super().__init__(
@@ -242,10 +244,14 @@ class JEPAAgent(PlanningAlgorithm):
         """The agent of a file that ``save`` wrote; with ``env`` it can go on learning.
 
         Environments that the agent made itself (from an id, a function or a single environment) are brought back to the
-        middle of their open episodes; others begin new ones. ``kwargs`` are those of the constructor.
+        middle of their open episodes; others begin new ones. ``kwargs`` may be ``tensorboard_log`` and ``verbose``, which
+        are otherwise those of the saved agent: configuration and seed are the file's.
 
-        Raises CheckpointError for a file that is not a whole, unaltered checkpoint of this version.
+        Raises CheckpointError for a file that is not a whole, unaltered checkpoint of this version, TypeError for other
+        ``kwargs``.
         """
+        if others := sorted(set(kwargs) - {"tensorboard_log", "verbose"}):
+            raise TypeError(f"load takes env, device, tensorboard_log and verbose, got {', '.join(others)}")
         path = with_suffix(path)
         checkpoint = read_checkpoint(path)
         config, observation_space, action_space, seed = describe(path, checkpoint)

@@ -84,6 +84,18 @@ class Labeller:
         return Labels(targets=targets, shown=shown)
 
 
+def reward_labels(infos: Sequence[Mapping[str, Any]]) -> Array:
+    """What the infos of n steps say of the observations before the actions, float [n]; NaN where they say nothing.
+
+    Raises ValueError where ``info["auxiliary"]`` is no number.
+    """
+    given = [info.get("auxiliary", np.nan) for info in infos]
+    for label in given:
+        if np.asarray(label).shape or np.asarray(label).dtype.kind not in "biuf":
+            raise ValueError(f'info["auxiliary"], the label of an observation, must be a number, got {label!r}')
+    return np.array(given, float)
+
+
 def _read(task: AuxiliaryConfig, observation: Any, info: Mapping[str, Any]) -> Array:
     """The target of one observation, float32 [size]."""
     source = environment_target(task.target)

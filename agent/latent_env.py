@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from jepa_rl.agent.env_faults import final_observation
 from jepa_rl.agent.jepa_agent import JEPAAgent
+from jepa_rl.agent.snapshot import require_spaces
 
 
 def latent_space(agent: JEPAAgent) -> spaces.Box:
@@ -130,12 +131,11 @@ class LatentEnv(VecEnv):
 class LatentObservation(VecEnvWrapper):
     """Real environments seen through the agent's encoder: where a policy that was trained in a LatentEnv acts.
 
-    Raises ValueError where the environments' observation space is not the agent's.
+    Raises ValueError where the environments' spaces are not the agent's.
     """
 
     def __init__(self, venv: VecEnv, agent: JEPAAgent) -> None:
-        if venv.observation_space != agent.observation_space:
-            raise ValueError(f"venv must give observations of {agent.observation_space}, got {venv.observation_space}")
+        require_spaces(venv, agent.observation_space, agent.action_space)
         super().__init__(venv, observation_space=latent_space(agent))
         self.agent = agent
 

@@ -10,7 +10,7 @@ import torch
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.world_model import Batch, ObservationSpec, build_world_model, loss_terms, loss_weights
 from jepa_rl.world_model.alignment import encoder_gradient
-from jepa_rl.world_model.target import EMAUpdate, frozen_copy
+from jepa_rl.world_model.slow_copy import EMAUpdate, frozen_copy
 from jepa_rl.world_model.weighting import project_conflicts, uncertainty_weighted
 
 

@@ -14,6 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from jepa_rl.agent.config import AgentConfig, ReplayConfig, TrainingConfig
 from jepa_rl.agent.env_faults import final_observation
 from jepa_rl.agent.jepa_agent import JEPAAgent
+from jepa_rl.agent.labels import reward_labels
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
@@ -171,7 +172,7 @@ class JEPAAuxiliaryCallback(BaseCallback):
             truncated=truncated,
             next_observation=successor,
             reset_observation=following,
-            label=np.array([info.get("auxiliary", np.nan) for info in infos]),
+            label=reward_labels(infos),
         )
 
     def _on_rollout_start(self) -> None:

@@ -140,7 +140,7 @@ def restore(
                 )
                 saved = None
     if saved is not None and agent.env is not None:
-        _reopen_episodes(agent, path, saved, checkpoint.arrays)
+        _reopen_episodes(agent, path, saved)
 
 
 def parameters_in(checkpoint: Checkpoint, learner: Learner) -> dict[str, dict[str, Any]]:
@@ -187,7 +187,7 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
     collector.open_actions = [list(arrays[f"collector/open_actions/{env}"]) for env in range(saved["n_envs"])]
 
 
-def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any]) -> None:
     """Bring the environments to the middle of their open episodes; else ``learn`` begins new ones."""
     collector = agent.collector
     assert agent.env is not None and agent.seed is not None
@@ -202,8 +202,6 @@ def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any], arrays
             "last observation when its episode's seed and actions are repeated, so it is not deterministic under its seed",
             stacklevel=4,
         )
-        # They stand in the open episodes all the same: where no seed waits for it, learn()'s reset opens the next ones.
-        agent.env._reset_seeds()
         return
     agent._last_obs = agent.observation_adapter.unpack(collector.observation)
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)

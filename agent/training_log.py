@@ -73,7 +73,8 @@ class TrainingLog:
         record("rollout/explored_share", agent.collector.explorer.share(agent.num_timesteps))
         for name, mean in self.updates.current().items():
             record(f"train/{name}", mean)
-        record("train/learning_rate", agent.optimizer.param_groups[0]["lr"])
+        training = agent.config.training
+        record("train/learning_rate", training.learning_rate * training.rate_share(agent._current_progress_remaining))
         record("train/updates", agent._n_updates)
         for name, mean in self.plans.current().items():
             record(f"plan/{name}", mean)

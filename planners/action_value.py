@@ -66,6 +66,7 @@ class ActionValuePlanner:
         weights exp(Q / temperature). Raises what ``action_values`` does.
         """
         value = action_values(model, latent, self.space.joint_count)
+        spread = value.std(dim=1, correction=0)
         if first_cost is not None:
             value = value - first_cost
         chosen = (
@@ -77,5 +78,5 @@ class ActionValuePlanner:
         return Plan(
             actions=actions[chosen].unsqueeze(1),
             value=value.gather(1, chosen.unsqueeze(1)).squeeze(1),
-            spread=value.std(dim=1, correction=0),
+            spread=spread,
         )

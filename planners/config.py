@@ -67,28 +67,28 @@ class PlannerConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(PlannerKind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(PlannerKind))}, got {self.kind!r}")
+            raise ValueError(f"planner.kind must be one of {', '.join(get_args(PlannerKind))}, got {self.kind!r}")
         for name in ("horizon", "max_leaves", "samples", "iterations", "elites"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{name} must be an int, got {value!r}")
+                raise TypeError(f"planner.{name} must be an int, got {value!r}")
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise ValueError(f"planner.{name} must be at least 1, got {value}")
         if not isinstance(self.proposals, int) or isinstance(self.proposals, bool):
-            raise TypeError(f"proposals must be an int, got {self.proposals!r}")
+            raise TypeError(f"planner.proposals must be an int, got {self.proposals!r}")
         if self.proposals < 0:
-            raise ValueError(f"proposals must be at least 0, got {self.proposals}")
+            raise ValueError(f"planner.proposals must be at least 0, got {self.proposals}")
         if self.kind == "value" and self.horizon != 1:
-            raise ValueError(f"kind 'value' imagines nothing: horizon must be 1, got {self.horizon}")
+            raise ValueError(f"planner.kind 'value' imagines nothing: planner.horizon must be 1, got {self.horizon}")
         if self.elites > self.samples:
-            raise ValueError(f"elites must be at most samples={self.samples}, got {self.elites}")
+            raise ValueError(f"planner.elites must be at most planner.samples={self.samples}, got {self.elites}")
         for name in ("elite_carry_fraction", "momentum", "warm_probability", "trace"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+                raise ValueError(f"planner.{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("temperature", "initial_std", "min_std"):
             if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+                raise ValueError(f"planner.{name} must be positive and finite, got {getattr(self, name)}")
         if not 0.0 <= self.revisit_cost < math.inf:
-            raise ValueError(f"revisit_cost must be at least 0 and finite, got {self.revisit_cost}")
+            raise ValueError(f"planner.revisit_cost must be at least 0 and finite, got {self.revisit_cost}")
         if self.min_std > self.initial_std:
-            raise ValueError(f"min_std must be at most initial_std={self.initial_std}, got {self.min_std}")
+            raise ValueError(f"planner.min_std must be at most planner.initial_std={self.initial_std}, got {self.min_std}")

@@ -55,6 +55,7 @@ class ExhaustivePlanner:
         """
         actions = self.space.enumerate().to(latent.device)
         returns = self._returns(model, latent, actions).view(len(latent), len(actions), -1)  # [B, first action, the rest]
+        spread = returns.flatten(1).std(dim=1, correction=0)
         if first_cost is not None:
             returns = returns - first_cost.unsqueeze(2)
 
@@ -65,7 +66,6 @@ class ExhaustivePlanner:
             first = draw_categorical(boltzmann(best, self.temperature), 1, generator).squeeze(1)
         rows = torch.arange(len(latent), device=latent.device)
         leaf = first * returns.shape[2] + continuation[rows, first]
-        spread = returns.flatten(1).std(dim=1, correction=0)
         return Plan(actions=actions[self._path(leaf)], value=best[rows, first], spread=spread)
 
     def _returns(self, model: LatentModel, latent: Tensor, actions: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Plan:
 
     actions: Tensor  # [B, H, ...], the chosen sequence; its first action is the one to take
     value: Tensor  # [B], the imagined return of that sequence
-    spread: Tensor  # [B], standard deviation of the imagined returns of the sequences that the search began with
+    spread: Tensor  # [B], standard deviation of the imagined returns, no cost taken off, that the search began with
 
     @property
     def action(self) -> Tensor:

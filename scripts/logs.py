@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import math
 import os
 import struct
 import uuid
@@ -32,11 +33,7 @@ class ProgressCSV(KVWriter):
         self._rewrite()
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        row = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in key_values.items()
-            if "csv" not in (key_excluded.get(name) or ())
-        }
+        row = {name: _cell(value) for name, value in key_values.items() if "csv" not in (key_excluded.get(name) or ())}
         self.rows.append(row)
         if self._add_columns(row):
             self._rewrite()
@@ -59,6 +56,12 @@ class ProgressCSV(KVWriter):
             writer.writeheader()
         writer.writerows(self.rows)
         self.path.write_text(text.getvalue(), newline="")
+
+
+def _cell(value: Any) -> Any:
+    """The value as a checkpoint can keep it; what is not finite, which JSON does not know, as its text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def require_wandb() -> None:

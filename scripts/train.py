@@ -16,7 +16,14 @@ import tyro
 
 from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, preset
 from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
-from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, evaluate_agent, heldout_latents, representation_figures, table
+from jepa_rl.scripts.evaluate import (
+    HELDOUT_IMAGES,
+    HELDOUT_SEED,
+    evaluate_agent,
+    heldout_latents,
+    representation_figures,
+    table,
+)
 from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.logs import make_logger, require_wandb
 from jepa_rl.scripts.options import literal, parse_options
@@ -67,8 +74,11 @@ def main(arguments: Sequence[str]) -> None:
     rest, env_kwargs = split_env_options(arguments)
     args = parse_options(TrainArgs, rest, default=_defaults(rest), prog="jepa-rl train")
     require_lengths(args)
-    if args.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    if not 0 <= args.seed < HELDOUT_SEED - args.agent.n_envs:
+        raise ValueError(
+            f"--seed must be at least 0 and so far below {HELDOUT_SEED:,} that no environment has a held-out seed, got "
+            f"{args.seed}"
+        )
     config = RunConfig(
         preset=args.preset,
         env_id=args.env_id,
@@ -167,7 +177,7 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
         try:
             checkpoint.save(agent)
             end = _saved(run, agent)
-        except OSError as failure:
+        except Exception as failure:  # whatever it is, it must not hide what stopped the run
             end = f"and the run could not be saved: {failure}"
         raise RunStoppedError(f"{_told(error)}\n{end}") from error
     finally:

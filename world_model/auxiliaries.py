@@ -16,8 +16,9 @@ from jepa_rl.world_model.batch import Batch
 from jepa_rl.world_model.decoders import ImageDecoder, SymbolDecoder, VectorDecoder
 from jepa_rl.world_model.dynamics import ActionEncoder
 from jepa_rl.world_model.encoders import ImageFormat
-from jepa_rl.world_model.heads import RandomFunction, mlp, negative_log_likelihood, outputs_of, require_targets
+from jepa_rl.world_model.heads import mlp, negative_log_likelihood, outputs_of, require_targets
 from jepa_rl.world_model.losses import latent_variance, masked_mean
+from jepa_rl.world_model.random_function import RandomFunction
 from jepa_rl.world_model.spec import ObservationSpec
 from jepa_rl.world_model.task_config import AuxiliaryConfig
 
@@ -113,6 +114,7 @@ class RandomOutputs(AuxiliaryTask):
             size=config.numbers,
             linear=config.target == "random_linear",
             scale=1 / (observation.high - observation.low) if observation.kind == "image" else 1.0,
+            wide=observation.wide,
         )
         self.head = mlp(latent_dim + extra, config.hidden, config.numbers)
         self.function = function

@@ -19,8 +19,9 @@ class Batch:
     episode enters. The first transition is always alive.
 
     ``label`` is p(o), the auxiliary value of each *observation* (arXiv:2509.12249): the reward that arriving there paid,
-    or what the environment said of it in ``info["auxiliary"]``. The first observation of an episode may have none. The
-    repeated last observation repeats its label: mask with ``valid``.
+    or what the environment said of it in ``info["auxiliary"]``, which must be that same number: nobody acts at an episode's
+    last observation, so that nothing but the reward is known of it. The first observation of an episode may have none.
+    The repeated last observation repeats its label: mask with ``valid``.
 
     ``targets`` are what auxiliary tasks read from the environment, by the task's name. ``shown`` says for each task that is
     labelled in part (``label_fraction``) which observations it may know; a task that is not in it may know all.

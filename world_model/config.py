@@ -17,9 +17,9 @@ from jepa_rl.world_model.task_config import (
     TerminationConfig,
     ValueConfig,
 )
-from jepa_rl.world_model.validation import require, require_choices, require_label_fraction, require_share
+from jepa_rl.world_model.validation import require, require_fields, require_task
 
-Target = Literal["same", "stop", "ema"]
+DynamicsTarget = Literal["same", "stop", "ema"]
 Weighting = Literal["fixed", "uncertainty", "pcgrad"]
 
 
@@ -31,7 +31,7 @@ class DynamicsConfig:
     """Weight of L_dyn; 0 switches it off. T is then trained by heads on imagined latents alone, and not at all without."""
     trains_encoder: bool = True
     """Whether the gradient of L_dyn reaches the encoder."""
-    target: Target = "ema"
+    target: DynamicsTarget = "ema"
     """The branch E(o') of L_dyn: trained too (same; arXiv:2509.12249), stop-gradient (stop), or an EMA copy of E (ema).
     same collapses where the next observation cannot be predicted; ema is the safe choice."""
     scale_free: bool = False
@@ -45,7 +45,8 @@ class DynamicsConfig:
     """Predict without seeing the action: the control that shows what conditioning on actions buys."""
 
     def __post_init__(self) -> None:
-        require_choices("model.dynamics.", self)
+        require_fields("model.dynamics.", self)
+        require_task("model.dynamics.", self.weight, self.hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,12 @@ class RegularizerConfig:
     """Weight of SIGReg, the distance of random projections from a standard Gaussian (arXiv:2511.08544)."""
     sigreg_directions: int = 1024
     """Random unit directions drawn per update."""
+
+    def __post_init__(self) -> None:
+        require_fields("model.regularizer.", self)
+        for name in ("variance", "covariance", "sigreg"):
+            require(getattr(self, name) >= 0, f"model.regularizer.{name}", "at least 0", getattr(self, name))
+        require(self.sigreg_directions >= 1, "model.regularizer.sigreg_directions", "at least 1", self.sigreg_directions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,37 +96,14 @@ class ModelConfig:
     """Share of the online weights that enters the EMA copy at each update."""
 
     def __post_init__(self) -> None:
-        require_choices("model.", self)
+        require_fields("model.", self)
         require(self.latent_dim >= 1, "model.latent_dim", "at least 1", self.latent_dim)
         require(0 < self.ema_rate <= 1, "model.ema_rate", "in (0, 1]", self.ema_rate)
-        require_share("model.value.trace", self.value.trace)
-        require(self.value.critics >= 1, "model.value.critics", "at least 1", self.value.critics)
-        require(self.policy.hidden >= 1, "model.policy.hidden", "at least 1", self.policy.hidden)
-        require(self.policy.entropy >= 0, "model.policy.entropy", "at least 0", self.policy.entropy)
         if self.policy.weight:
             require(self.value.weight > 0, "model.value.weight", "positive with model.policy.weight", self.value.weight)
-        require(0 <= self.value.gap < 1, "model.value.gap", "in [0, 1)", self.value.gap)
-        require(self.encoder.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.encoder.vocabulary)
-        if self.reward.labels == "acted":
-            require(self.reward.input == "observation", "model.reward.input", "observation", self.reward.input)
-        require(bool(self.encoder.convolutions), "model.encoder.convolutions", "at least one layer", "none")
         if self.masked.weight:
             chosen = self.encoder.image_encoder
             require(chosen == "patches", "model.encoder.image_encoder", "patches with model.masked.weight", chosen)
-        weights = {
-            "dynamics.weight": self.dynamics.weight,
-            "masked.weight": self.masked.weight,
-            "reward.weight": self.reward.weight,
-            "value.weight": self.value.weight,
-            "policy.weight": self.policy.weight,
-            "termination.weight": self.termination.weight,
-            "regularizer.variance": self.regularizer.variance,
-            "regularizer.covariance": self.regularizer.covariance,
-            "regularizer.sigreg": self.regularizer.sigreg,
-        }
-        for name, weight in weights.items():
-            require(weight >= 0, f"model.{name}", "at least 0", weight)
-        require_label_fraction("model.reward.label_fraction", self.reward.label_fraction, self.reward.weight)
         twice = [name for name, times in Counter(task.target for task in self.auxiliaries).items() if times > 1]
         require(not twice, "model.auxiliaries", "of different targets", ", ".join(twice) + " more than once")
 

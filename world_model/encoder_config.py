@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jepa_rl.world_model.validation import require, require_choices
+from jepa_rl.world_model.validation import require, require_fields
 
 EncoderKind = Literal["auto", "vector", "image", "grid"]
 ImageEncoderKind = Literal["convolutional", "patches"]
@@ -28,6 +28,7 @@ class PatchConfig:
     """Attention heads of each block."""
 
     def __post_init__(self) -> None:
+        require_fields("model.encoder.patches.", self)
         require(self.size >= 1, "model.encoder.patches.size", "at least 1 pixel", self.size)
         _require_transformer("model.encoder.patches", self.width, self.depth, self.heads)
 
@@ -65,7 +66,15 @@ class EncoderConfig:
     """Normalise the latent. Off where collapse is the subject: it freezes a collapse in place."""
 
     def __post_init__(self) -> None:
-        require_choices("model.encoder.", self)
+        require_fields("model.encoder.", self)
+        require(self.embedding >= 1, "model.encoder.embedding", "at least 1", self.embedding)
+        require(self.vocabulary >= 2, "model.encoder.vocabulary", "at least 2", self.vocabulary)
+        require(min(self.hidden, default=1) >= 1, "model.encoder.hidden", "widths of at least 1", self.hidden)
+        require(bool(self.convolutions), "model.encoder.convolutions", "at least one layer", "none")
+        for channels, kernel, stride, padding in self.convolutions:
+            expected = "channels, kernel, stride of at least 1 and padding of at least 0"
+            fits = min(channels, kernel, stride) >= 1 and padding >= 0
+            require(fits, "model.encoder.convolutions", expected, (channels, kernel, stride, padding))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +104,8 @@ class MaskedConfig:
     """Attention heads of each block."""
 
     def __post_init__(self) -> None:
+        require_fields("model.masked.", self)
+        require(self.weight >= 0, "model.masked.weight", "at least 0", self.weight)
         require(self.blocks >= 1, "model.masked.blocks", "at least 1", self.blocks)
         require(0 < self.scale[0] <= self.scale[1] < 1, "model.masked.scale", "increasing, in (0, 1)", self.scale)
         require(0 < self.aspect[0] <= self.aspect[1], "model.masked.aspect", "increasing and positive", self.aspect)

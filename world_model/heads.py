@@ -1,9 +1,8 @@
-"""Auxiliary heads on the latent: scalars with a likelihood, action values, and frozen random functions."""
+"""Auxiliary heads on the latent: scalars with a likelihood, and action values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -149,21 +148,3 @@ class CandidateActionValue(nn.Module):
             dim=2,
         )
         return self.net(joined)
-
-
-class RandomFunction(nn.Module):
-    """A frozen random function of the observation, [N, *shape] to [N, size]; it knows nothing of the task."""
-
-    def __init__(self, *, shape: Sequence[int], size: int, linear: bool, scale: float) -> None:
-        super().__init__()
-        inputs = math.prod(shape)
-        self.scale = scale
-        if linear:
-            self.net: nn.Module = nn.Linear(inputs, size, bias=False)
-            nn.init.normal_(self.net.weight, std=inputs**-0.5)
-        else:
-            self.net = nn.Sequential(nn.Linear(inputs, 512), nn.Tanh(), nn.Linear(512, size))
-        self.requires_grad_(False)
-
-    def forward(self, observation: Tensor) -> Tensor:
-        return self.net(observation.reshape(len(observation), -1).float() * self.scale)

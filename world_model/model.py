@@ -18,7 +18,7 @@ from jepa_rl.world_model.heads import (
 )
 from jepa_rl.world_model.patches import PatchEncoder
 from jepa_rl.world_model.policy import GaussianPolicy, softmax_policy
-from jepa_rl.world_model.target import frozen_call
+from jepa_rl.world_model.slow_copy import frozen_call
 from jepa_rl.world_model.targets import Likelihood
 from jepa_rl.world_model.task_config import RewardInput
 

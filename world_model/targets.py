@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -55,7 +55,7 @@ def register_auxiliary(name: str, function: TargetFunction, *, size: int = 1, li
         likelihood: of the loss, unless the configuration chooses one; two_hot does not care about the target's scale,
             bernoulli needs numbers in [0, 1].
 
-    Raises ValueError for a name or size that cannot be, TypeError for what cannot be called.
+    Raises ValueError for a name, size or likelihood that cannot be, TypeError for what cannot be called.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _TAKEN or name in BATCH_TARGETS:
         raise ValueError(
@@ -65,6 +65,9 @@ def register_auxiliary(name: str, function: TargetFunction, *, size: int = 1, li
         raise TypeError(f"the function of auxiliary task {name!r} must be callable, got {function!r}")
     if size < 1:
         raise ValueError(f"the size of auxiliary task {name!r} must be at least 1, got {size}")
+    if likelihood not in get_args(Likelihood):
+        choices = ", ".join(get_args(Likelihood))
+        raise ValueError(f"the likelihood of auxiliary task {name!r} must be one of {choices}, got {likelihood!r}")
     _registered[name] = EnvironmentTarget(function=function, size=size, likelihood=likelihood)
 
 

@@ -13,7 +13,7 @@ from jepa_rl.world_model.targets import (
     environment_target,
     require_target,
 )
-from jepa_rl.world_model.validation import require, require_choices, require_label_fraction
+from jepa_rl.world_model.validation import require, require_fields, require_label_fraction, require_share, require_task
 
 TaskLikelihood = Literal["auto", "gaussian", "bernoulli", "signed_bernoulli", "two_hot"]
 RewardInput = Literal["observation", "transition"]
@@ -50,7 +50,11 @@ class RewardConfig(TaskConfig):
     transition: of the observations reached). The value's returns are made of every reward all the same."""
 
     def __post_init__(self) -> None:
-        require_choices("model.reward.", self)
+        require_fields("model.reward.", self)
+        require_task("model.reward.", self.weight, self.hidden)
+        require_label_fraction("model.reward.label_fraction", self.label_fraction, self.weight)
+        if self.labels == "acted":
+            require(self.input == "observation", "model.reward.input", "observation with labels acted", self.input)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,11 @@ class ValueConfig(TaskConfig):
     transitions are deterministic, and one success is credited to all of its steps at once (arXiv:1806.05635)."""
 
     def __post_init__(self) -> None:
-        require_choices("model.value.", self)
+        require_fields("model.value.", self)
+        require_task("model.value.", self.weight, self.hidden)
+        require(self.critics >= 1, "model.value.critics", "at least 1", self.critics)
+        require_share("model.value.trace", self.trace)
+        require(0 <= self.gap < 1, "model.value.gap", "in [0, 1)", self.gap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +100,19 @@ class PolicyConfig:
     entropy: float = 1e-3
     """Weight of its entropy, in ranges of Q over the batch (from the 5th to the 95th percentile) per nat."""
 
+    def __post_init__(self) -> None:
+        require_fields("model.policy.", self)
+        require_task("model.policy.", self.weight, self.hidden)
+        require(self.entropy >= 0, "model.policy.entropy", "at least 0", self.entropy)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TerminationConfig(TaskConfig):
     """The probability that the transition into an observation terminated the episode (a time limit does not)."""
+
+    def __post_init__(self) -> None:
+        require_fields("model.termination.", self)
+        require_task("model.termination.", self.weight, self.hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +135,8 @@ class AuxiliaryConfig(TaskConfig):
     def __post_init__(self) -> None:
         name = f"the auxiliary task {self.target!r}: "
         require_target(self.target)
-        require_choices(name, self)
-        require(self.weight >= 0, f"{name}weight", "at least 0", self.weight)
-        require(self.hidden >= 1, f"{name}hidden", "at least 1", self.hidden)
+        require_fields(name, self)
+        require_task(name, self.weight, self.hidden)
         require_label_fraction(f"{name}label_fraction", self.label_fraction, self.weight)
         environment = environment_target(self.target)
         if environment is None and self.target not in NUMBER_TARGETS:

@@ -12,12 +12,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.envs import IdentityEnv
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from jepa_rl.agent import AgentConfig, CollapseMonitor, JEPAAgent, ReplayConfig, TrainingConfig, preset
 from jepa_rl.agent.config import ExplorationConfig, from_dict
 from jepa_rl.envs import make_env
+from jepa_rl.planners import PlannerConfig
+from jepa_rl.scripts.logs import ProgressCSV
 from jepa_rl.world_model import (
     AuxiliaryConfig,
     DynamicsConfig,
@@ -184,8 +187,20 @@ def test_a_new_agent_needs_an_environment():
 
 @pytest.mark.parametrize("device", ["tpu9", "cuda:77"])
 def test_a_device_that_there_is_not_is_refused(small_config, device):
-    with pytest.raises(ValueError, match=f"device must be auto, cpu, or a GPU that torch finds, got '{device}'"):
+    with pytest.raises(ValueError, match=f"device must be auto, cpu, or a CUDA device that torch finds, got '{device}'"):
         JEPAAgent(small_config, "CartPole-v1", device=device)
+
+
+@pytest.mark.parametrize("config", [None, {}, PlannerConfig()])
+def test_what_is_neither_a_preset_nor_a_configuration_is_refused(config):
+    with pytest.raises(TypeError, match="config must be the name of a preset or an AgentConfig, got"):
+        JEPAAgent(config, "CartPole-v1")
+
+
+def test_loading_takes_no_settings_that_are_those_of_the_file(small_config, tmp_path):
+    JEPAAgent(small_config, "CartPole-v1", seed=0).save(tmp_path / "a")
+    with pytest.raises(TypeError, match="load takes env, device, tensorboard_log and verbose, got seed"):
+        JEPAAgent.load(tmp_path / "a", seed=3)
 
 
 def test_a_policy_in_the_place_of_a_preset_is_named():
@@ -277,6 +292,23 @@ def test_collapse_is_noticed_and_can_stop_the_run(small_config, clock_env):
     with pytest.warns(UserWarning, match="the representation has collapsed"):
         agent.learn(1_000, callback=monitor, log_interval=50)
     assert agent.num_timesteps < 300
+
+
+def test_an_agent_whose_latents_are_all_the_same_is_saved_with_its_log(small_config, tmp_path):
+    """Then the dynamics loss over their variance, which is 0, is no number."""
+
+    class Blank(gym.ObservationWrapper):
+        def observation(self, observation):
+            return np.zeros_like(observation)
+
+    agent = JEPAAgent(small_config, lambda: Blank(gym.make("CartPole-v1")), seed=0)
+    log = ProgressCSV(tmp_path / "progress.csv", [])
+    agent.set_logger(Logger(None, [log]))
+    agent.learn(120, callback=CollapseMonitor(), log_interval=60)
+    assert log.rows[-1]["collapse/variance"] == 0
+    assert "collapse/normalized_dynamics_loss" not in log.rows[-1]
+    agent.attachments["progress"] = log.rows
+    agent.save(tmp_path / "a")
 
 
 def test_a_healthy_run_gives_no_warning(small_config):

@@ -186,6 +186,33 @@ def test_predict_leaves_the_state_that_it_is_given_alone():
         assert np.array_equal(value, before[name]), name
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "state must be of the 3 observations, got one of 2"),
+        ({"episode_start": [True]}, "episode_start must be of the 2"),
+    ],
+)
+def test_a_state_of_other_episodes_is_refused(arguments, message):
+    agent = untrained(100.0)
+    _, state = agent.predict(np.array([0, 3]))
+    observation = np.array([1, 4]) if arguments else np.array([1, 4, 5])
+    with pytest.raises(ValueError, match=message):
+        agent.predict(observation, state=state, **arguments)
+
+
+def test_plans_begin_where_the_present_weights_see_the_observation():
+    """Not where weights of some updates ago saw it, when it was remembered."""
+    agent = untrained(1e-6)
+    _, state = agent.predict(np.array([3]))
+    with torch.no_grad():
+        for parameter in agent.model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    remembering = agent.plan(np.array([3]), generator=torch.Generator(), memories=state[1])
+    without = agent.plan(np.array([3]), generator=torch.Generator())
+    assert remembering.value.tolist() == pytest.approx(without.value.tolist(), abs=1e-4)
+
+
 def test_actions_that_cannot_be_listed_are_refused():
     with pytest.raises(ValueError, match=r"revisit_cost must be 0 for actions that are not Discrete, got 0\.1"):
         JEPAAgent(dataclasses.replace(AgentConfig(), planner=PlannerConfig(revisit_cost=0.1)), "Pendulum-v1", seed=0)

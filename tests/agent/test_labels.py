@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -211,6 +212,23 @@ def test_a_function_that_fails_is_named_and_nothing_is_lost(small_config, tellin
     assert loaded.streams.labels.bit_generator.state == agent.streams.labels.bit_generator.state
     loaded.learn(20, reset_num_timesteps=False)
     assert loaded.num_timesteps == agent.num_timesteps + 20
+
+
+@pytest.mark.parametrize("label", [None, "much", {"a": 1.0}, [1.0]])
+def test_a_label_of_the_observation_that_is_no_number_is_named(small_config, label):
+    class Telling(gym.Wrapper):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            return observation, reward, terminated, truncated, {**info, "auxiliary": label}
+
+    agent = JEPAAgent(small_config, lambda: Telling(gym.make("CartPole-v1")), seed=0)
+    with pytest.raises(ValueError, match=r'info\["auxiliary"\], the label of an observation, must be a number, got'):
+        agent.learn(20)
+
+
+def test_a_likelihood_that_there_is_not_is_refused_where_a_task_is_registered():
+    with pytest.raises(ValueError, match=r"likelihood of auxiliary task 'height' must be one of gaussian, .*got 'gausian'"):
+        register_auxiliary("height", lambda observation, info: 0.0, likelihood="gausian")
 
 
 def test_a_key_that_the_info_does_not_have_is_named_with_those_that_it_has(small_config, telling_env):

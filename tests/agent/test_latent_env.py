@@ -207,7 +207,7 @@ def test_what_cannot_work_is_refused(small_config, clock_agent, clock_env, tmp_p
     agent.save(tmp_path / "agent.zip")
     with pytest.raises(ValueError, match="transitions in its replay"):
         LatentEnv(JEPAAgent.load(tmp_path / "agent.zip"), n_envs=1, horizon=5)
-    with pytest.raises(ValueError, match="venv must give observations of Box"):
+    with pytest.raises(ValueError, match="Observation spaces do not match: the agent's Box"):
         LatentObservation(DummyVecEnv([lambda: gym.make("CartPole-v1")]), clock_agent)
     env = LatentEnv(clock_agent, n_envs=2, horizon=5)
     with pytest.raises(AttributeError, match="no methods of their own"):

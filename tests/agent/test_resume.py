@@ -122,6 +122,17 @@ def test_an_environment_that_is_not_deterministic_is_found_out(small_config, tmp
     assert len(loaded.replay) == loaded.num_timesteps == 82
 
 
+def test_a_new_count_of_steps_after_loading_begins_the_next_episodes(small_config, tmp_path):
+    """As without loading: the environments stand in the open episodes, and a reset opens the ones after."""
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(60)
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
+    for each in (agent, loaded):
+        each.learn(30)
+        assert [number for number, _ in each.env.env_method("position")] == each.collector.episode.tolist()
+    assert_same(agent, loaded)
+
+
 def test_what_was_stored_is_saved_between_episodes_too(small_config, tmp_path, clock_env):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(40)
     agent.set_env("CartPole-v1")

@@ -45,6 +45,7 @@ def test_what_an_action_costs_is_taken_off_its_value():
     found = plan(TABLE, [0, 1], first_cost=torch.tensor([[0.0, 0.6, 0.0], [0.0, 0.0, 0.0]]))
     assert found.actions.tolist() == [[2], [0]]
     assert found.value.tolist() == pytest.approx([0.2, 0.5])
+    assert found.spread.tolist() == plan(TABLE, [0, 1]).spread.tolist()  # what the model sees, without the cost
 
 
 def test_joint_actions_are_numbered_as_they_are_enumerated():

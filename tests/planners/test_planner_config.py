@@ -38,11 +38,11 @@ def test_scales_must_be_positive_and_finite(name, value):
 
 
 def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(ValueError, match="elites must be at most samples=16, got 17"):
+    with pytest.raises(ValueError, match=r"planner\.elites must be at most planner\.samples=16, got 17"):
         PlannerConfig(samples=16, elites=17)
-    with pytest.raises(ValueError, match=r"min_std must be at most initial_std=0\.3, got 0\.4"):
+    with pytest.raises(ValueError, match=r"planner\.min_std must be at most planner\.initial_std=0\.3, got 0\.4"):
         PlannerConfig(initial_std=0.3, min_std=0.4)
-    with pytest.raises(ValueError, match=r"kind 'value' imagines nothing: horizon must be 1, got 4"):
+    with pytest.raises(ValueError, match=r"kind 'value' imagines nothing: planner.horizon must be 1, got 4"):
         PlannerConfig(kind="value")
     with pytest.raises(ValueError, match=r"kind must be one of auto, exhaustive, .* got 'mcts'"):
         PlannerConfig(kind="mcts")

@@ -12,6 +12,8 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 
+from jepa_rl.scripts import resume
+from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.run_folder import RunFolder
 
@@ -203,7 +205,8 @@ def test_help_teaches(capsys):
         (["train", "counting", "--env.targett", "3"], "it takes actions, episode_length, max_objects, reward, target"),
         (["train", "counting", "--env.target"], "--env.target needs a value"),
         (["train", "counting", "--total-timesteps", "0"], "--total-timesteps must be at least 1, got 0"),
-        (["train", "counting", "--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["train", "counting", "--seed", "-1"], "no environment has a held-out seed, got -1"),
+        (["train", "counting", "--seed", "999990"], "no environment has a held-out seed, got 999990"),
         (["train", "counting", "--discount", "1.5"], "discount must be in (0, 1], got 1.5"),
         (["train", "default", "--env-id", "FrozenLake-v1", "--planner.horizon", "0"], "horizon must be at least 1"),
         (["train", "default", "--model.encoder.kind", "image"], "model.encoder.kind 'image' needs a Box"),
@@ -228,7 +231,7 @@ def test_bad_input_is_explained_in_a_line_or_two_and_leaves_nothing(arguments, m
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("total", ["0", "399"])
+@pytest.mark.parametrize("total", ["0", "384"])
 def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(counting_run, tmp_path, capsys, total):
     folder = shutil.copytree(counting_run, tmp_path / "run")
     (folder / "result.json").unlink()
@@ -236,6 +239,21 @@ def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(counting_run, tmp_path,
     assert run(["resume", str(folder), "--total-timesteps", total, "--quiet"]) == 2
     assert "--total-timesteps must be" in capsys.readouterr().err
     assert (folder / "config.json").read_bytes() == before
+
+
+def test_a_longer_run_has_no_result_until_it_is_evaluated_anew(counting_run, tmp_path, monkeypatch):
+    folder = shutil.copytree(counting_run, tmp_path / "run")
+
+    def killed(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate_agent", killed)
+        with pytest.raises(KeyboardInterrupt):
+            resume.main([str(folder), "--total-timesteps", "450", "--quiet"])
+    assert not (folder / "result.json").exists()
+    assert run(["resume", str(folder), "--episodes", "8", "--quiet"]) == 0
+    assert json.loads((folder / "result.json").read_text())["env_steps"] >= 450
 
 
 def test_an_existing_run_is_not_overwritten(counting_run, capsys):

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -258,8 +259,10 @@ def test_the_log_keeps_its_columns_when_new_ones_appear_and_when_it_goes_on(tmp_
     first = ProgressCSV(path, [])
     first.write({"b": 1, "a": 2.5}, {})
     first.write({"a": 3.0, "c": 4, "hidden": 5}, {"hidden": ("csv",)})
-    rows = [{"a": "2.5", "b": "1", "c": ""}, {"a": "3.0", "b": "", "c": "4"}]
+    first.write({"a": float("nan"), "b": np.float32("inf")}, {})
+    rows = [{"a": "2.5", "b": "1", "c": ""}, {"a": "3.0", "b": "", "c": "4"}, {"a": "nan", "b": "inf", "c": ""}]
     assert list(csv.DictReader(path.open())) == rows
+    json.dumps(first.rows, allow_nan=False)  # as a checkpoint keeps them
     text = path.read_text()
     ProgressCSV(path, first.rows)
     assert path.read_text() == text

@@ -363,7 +363,7 @@ def test_a_run_that_dies_leaves_its_partial_curve_and_begins_anew(short, tmp_pat
         (["minigrid", "--render"], "docs/results/minigrid has no results"),
         (["minigrid", "--preset", "default", "--agent.discount", "2"], "discount must be in (0, 1], got 2"),
         (["minigrid", "--preset", "minigrid-pixels", "--algos", "jepa", "ppo"], "--algos must be jepa alone"),
-        (["minigrid", "--device", "tpu"], "device must be auto, cpu, or a GPU that torch finds, got 'tpu'"),
+        (["minigrid", "--device", "tpu"], "device must be auto, cpu, or a CUDA device that torch finds, got 'tpu'"),
     ],
 )
 def test_bad_input_is_explained_and_leaves_nothing(arguments, message, tmp_path, monkeypatch, capsys):

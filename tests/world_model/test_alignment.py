@@ -24,7 +24,7 @@ from jepa_rl.world_model.alignment import (
     standard_error,
     trains_encoder,
 )
-from jepa_rl.world_model.target import frozen_copy
+from jepa_rl.world_model.slow_copy import frozen_copy
 
 CONFIG = ModelConfig(
     latent_dim=4,

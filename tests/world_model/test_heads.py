@@ -6,7 +6,6 @@ import torch
 from jepa_rl.world_model.heads import (
     ActionValue,
     CandidateActionValue,
-    RandomFunction,
     begin_near_zero,
     expectation,
     loss_floor,
@@ -109,23 +108,6 @@ def test_candidate_action_value_evaluates_each_candidate_as_an_action():
     latent = torch.randn(6, 4)
     second = head(latent, candidates[1].expand(6, 2))
     assert torch.allclose(head.all(latent)[:, 1], second, atol=1e-6)
-
-
-@pytest.mark.parametrize("linear", [True, False])
-def test_the_random_function_is_frozen_and_depends_on_the_observation(linear):
-    target = RandomFunction(shape=(3, 3), size=7, linear=linear, scale=1 / 255)
-    assert not any(parameter.requires_grad for parameter in target.parameters())
-    first, second = target(torch.zeros(2, 3, 3)), target(255 * torch.eye(3).expand(2, 3, 3))
-    assert first.shape == (2, 7)
-    assert not torch.allclose(first, second)
-
-
-@pytest.mark.parametrize("linear", [True, False])
-def test_the_random_function_reads_single_numbers(linear):
-    target = RandomFunction(shape=(), size=7, linear=linear, scale=1.0)
-    first, second = target(torch.tensor([1, 3]))
-    assert first.shape == (7,)
-    assert not torch.allclose(first, second)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from jepa_rl.world_model import (
 from jepa_rl.world_model.encoders import ImageFormat
 from jepa_rl.world_model.masked import MaskedPredictor, block_shapes, masked_prediction_loss, sample_blocks
 from jepa_rl.world_model.patches import PatchEncoder, TransformerBlock, grid_positions
-from jepa_rl.world_model.target import EMAUpdate, frozen_copy
+from jepa_rl.world_model.slow_copy import EMAUpdate, frozen_copy
 
 IMAGE = ObservationSpec(kind="image", shape=(16, 16, 3), dtype="uint8")
 PATCHES = EncoderConfig(image_encoder="patches", patches=PatchConfig(size=4, width=16, depth=1, heads=2))

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from jepa_rl.world_model import (
     EncoderConfig,
     ModelConfig,
     ObservationSpec,
+    PolicyConfig,
     RewardConfig,
     TaskConfig,
     TerminationConfig,
     ValueConfig,
     build_world_model,
 )
+from jepa_rl.world_model.config import RegularizerConfig
 from jepa_rl.world_model.dynamics import ActionEncoder
 from jepa_rl.world_model.encoders import (
     GridEncoder,
@@ -25,7 +28,7 @@ from jepa_rl.world_model.encoders import (
     VectorEncoder,
     normalize_contrast,
 )
-from jepa_rl.world_model.target import EMAUpdate, frozen_copy
+from jepa_rl.world_model.slow_copy import EMAUpdate, frozen_copy
 
 VECTOR = ObservationSpec(kind="vector", shape=(5,))
 
@@ -224,24 +227,29 @@ def test_ema_moves_the_stated_share_and_copies_buffers():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("make", "message"),
     [
-        ({"latent_dim": 0}, "model.latent_dim must be at least 1, got 0"),
-        ({"ema_rate": 0.0}, r"model.ema_rate must be in \(0, 1\]"),
-        ({"value": ValueConfig(trace=1.5)}, "model.value.trace"),
-        ({"reward": RewardConfig(weight=-1.0)}, "model.reward.weight must be at least 0, got -1.0"),
-        ({"encoder": EncoderConfig(convolutions=())}, "model.encoder.convolutions"),
-        (
-            {"reward": RewardConfig(label_fraction=0)},
-            "model.reward.label_fraction must be above 0 where the task has a weight",
-        ),
-        ({"reward": RewardConfig(label_fraction=1.5)}, r"model.reward.label_fraction must be in \[0, 1\], got 1.5"),
-        ({"reward": RewardConfig(labels="acted")}, "model.reward.input must be observation, got transition"),
+        (lambda: ModelConfig(latent_dim=0), "model.latent_dim must be at least 1, got 0"),
+        (lambda: ModelConfig(latent_dim=12.5), "model.latent_dim must be a whole number, got 12.5"),
+        (lambda: ModelConfig(ema_rate=0.0), r"model.ema_rate must be in \(0, 1\], got 0.0"),
+        (lambda: ValueConfig(trace=1.5), r"model.value.trace must be in \[0, 1\], got 1.5"),
+        (lambda: RewardConfig(weight=-1.0), "model.reward.weight must be at least 0, got -1.0"),
+        (lambda: RewardConfig(weight=math.inf), "model.reward.weight must be a finite number, got inf"),
+        (lambda: RewardConfig(labels="acted"), "model.reward.input must be observation with labels acted, got transition"),
+        (lambda: RewardConfig(label_fraction=0), "model.reward.label_fraction must be above 0 where the task has a weight"),
+        (lambda: RewardConfig(label_fraction=1.5), r"model.reward.label_fraction must be in \[0, 1\], got 1.5"),
+        (lambda: DynamicsConfig(hidden=0), "model.dynamics.hidden must be at least 1, got 0"),
+        (lambda: TerminationConfig(hidden=0), "model.termination.hidden must be at least 1, got 0"),
+        (lambda: PolicyConfig(weight=-1.0), "model.policy.weight must be at least 0, got -1.0"),
+        (lambda: RegularizerConfig(sigreg_directions=0), "model.regularizer.sigreg_directions must be at least 1, got 0"),
+        (lambda: EncoderConfig(hidden=(8, 0)), r"model.encoder.hidden must be widths of at least 1, got \(8, 0\)"),
+        (lambda: EncoderConfig(convolutions=()), "model.encoder.convolutions must be at least one layer, got none"),
+        (lambda: EncoderConfig(convolutions=((8, 3, 0, 0),)), r"convolutions must be channels, kernel, stride .*0, 0\)"),
     ],
 )
-def test_a_model_config_out_of_range_says_which_option_and_what_came(change, message):
+def test_a_model_config_out_of_range_says_which_option_and_what_came(make, message):
     with pytest.raises(ValueError, match=message):
-        ModelConfig(**change)
+        make()
 
 
 def test_a_batch_whose_parts_disagree_in_time_is_refused():

@@ -20,7 +20,7 @@ from jepa_rl.world_model import (
     loss_terms,
     loss_weights,
 )
-from jepa_rl.world_model.target import frozen_copy
+from jepa_rl.world_model.slow_copy import frozen_copy
 from jepa_rl.world_model.targets import BATCH_TARGETS
 
 OFF = ModelConfig(

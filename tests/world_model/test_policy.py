@@ -21,7 +21,7 @@ from jepa_rl.world_model import (
     loss_weights,
 )
 from jepa_rl.world_model.policy import LOG_STD_BOUNDS, GaussianPolicy, policy_loss, softmax_policy
-from jepa_rl.world_model.target import frozen_copy
+from jepa_rl.world_model.slow_copy import frozen_copy
 
 CONFIG = ModelConfig(
     latent_dim=8,
