@@ -98,7 +98,7 @@ def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:
     """Raise ValueError where environments that are to step together differ in a space, naming the first that does."""
     for name in ("observation_space", "action_space"):
         try:
-            found = envs.get_attr(name) if isinstance(envs, VecEnv) else [getattr(env, name) for env in envs]
+            found = _of_each(envs, name) if isinstance(envs, VecEnv) else [getattr(env, name) for env in envs]
         except (AttributeError, NotImplementedError):
             return  # a VecEnv that is no set of environments speaks for itself
         # VecNormalize writes the space of its numbers into a Dict that is the first environment's own.
@@ -108,6 +108,11 @@ def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:
                 raise ValueError(
                     f"environments must have the same {name}, got {found[first]} of {first} and {space} of {number}"
                 )
+
+
+def _of_each(venv: VecEnv, name: str) -> list[Any]:
+    with naming_dead_processes(venv):
+        return venv.get_attr(name)
 
 
 @contextlib.contextmanager
@@ -126,15 +131,14 @@ def naming_dead_processes(venv: VecEnv) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as error:
-        ended = watch.ended(SECONDS_TO_DIE)
-        if not ended:
+        watch.join(SECONDS_TO_DIE)  # a pipe closes a little before its process is gone
+        if not watch.first:
             raise
-        raise RuntimeError(
-            f"{' and '.join(ended)}; what an environment raised is printed above. The other processes were stopped. "
-            "The agent is as it was before this step: save it, and load it with new environments"
-        ) from error
+        raise watch.report() from error
     finally:
         watch.stop()
+    if watch.first:  # nobody waited for its answer
+        raise watch.report()
 
 
 class _Watch:
@@ -146,7 +150,7 @@ class _Watch:
 
     def __init__(self, workers: SubprocVecEnv) -> None:
         self._workers = workers
-        self._first: list[int] = []  # numbers of those that ended by themselves
+        self.first: list[int] = []  # numbers of those that ended by themselves
         self._stopped, self._stop = multiprocessing.Pipe(duplex=False)
         self._thread = threading.Thread(target=self._wait, daemon=True)
         self._thread.start()
@@ -154,26 +158,31 @@ class _Watch:
     def _wait(self) -> None:
         processes = self._workers.processes
         ready = multiprocessing.connection.wait([self._stopped, *(process.sentinel for process in processes)])
-        self._first = [number for number, process in enumerate(processes) if process.sentinel in ready]
-        if self._first:
+        self.first = [number for number, process in enumerate(processes) if process.sentinel in ready]
+        if self.first:
             for process in processes:
                 process.terminate()
 
-    def ended(self, seconds: float) -> list[str]:
-        """Which processes ended by themselves and how; none where that has not happened within ``seconds``."""
-        self._thread.join(seconds)  # a pipe closes a little before its process is gone
-        self.stop()
-        if not self._first:
-            return []
+    def join(self, seconds: float) -> None:
+        """Wait until a process has ended, or for ``seconds``."""
+        self._thread.join(seconds)
+
+    def report(self) -> RuntimeError:
+        """Close what is left, and say which processes ended by themselves and how."""
         for process in self._workers.processes:
             process.join()
         for remote in self._workers.remotes:
             remote.close()
         self._workers.closed = True  # so that close() does not wait for answers that never come
-        codes = [(number, self._workers.processes[number].exitcode) for number in self._first]
-        return [f"the process of environment {number} ended with exit code {code}" for number, code in codes]
+        codes = [(number, self._workers.processes[number].exitcode) for number in self.first]
+        ended = [f"the process of environment {number} ended with exit code {code}" for number, code in codes]
+        return RuntimeError(
+            f"{' and '.join(ended)}; what an environment raised is printed above. The other processes were stopped. "
+            "An agent is as it was before this step: save it, and load it with new environments"
+        )
 
     def stop(self) -> None:
+        """End the watch; ``first`` is final then."""
         self._stop.close()
         self._thread.join()
         self._stopped.close()

@@ -45,7 +45,9 @@ class JEPAAgent(PlanningAlgorithm):
         verbose: 1 prints logs to standard output.
 
     Raises:
-        ValueError: an unknown preset, a device that there is not, or a space that is not supported, saying which are.
+        TypeError: a ``config`` that is neither.
+        ValueError: an unknown preset, a device that there is not, a negative seed, or a space that is not supported, saying
+            which are.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class JEPAAgent(PlanningAlgorithm):
         self.config = preset(config).agent if isinstance(config, str) else config
         if not isinstance(self.config, AgentConfig):
             raise TypeError(f"config must be the name of a preset or an AgentConfig, got {config!r}")
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         if env is None and _init_setup_model:
             raise ValueError("a new agent needs an environment, which has the spaces; only JEPAAgent.load does without")
         super().__init__(

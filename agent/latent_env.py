@@ -42,7 +42,8 @@ class LatentEnv(VecEnv):
         seed: of the starts and terminations; ``seed()`` gives another one at the next reset, as every VecEnv does.
 
     Raises:
-        ValueError: an empty replay, or a size below 1.
+        TypeError: an algorithm that is no JEPAAgent.
+        ValueError: an empty replay, an agent without a reward head, or a size below 1.
     """
 
     render_mode: str | None = None  # of the class, because VecEnv's constructor asks for it before it sets it
@@ -50,6 +51,10 @@ class LatentEnv(VecEnv):
     def __init__(self, agent: JEPAAgent, n_envs: int, horizon: int, seed: int = 0) -> None:
         if n_envs < 1 or horizon < 1:
             raise ValueError(f"n_envs and horizon must be at least 1, got {n_envs} and {horizon}")
+        if not isinstance(agent, JEPAAgent):
+            raise TypeError(f"agent must be a JEPAAgent, whose world model imagines, got {type(agent).__name__}")
+        if not agent.config.model.reward.weight:
+            raise ValueError("agent must have a reward head (model.reward.weight above 0): without it nothing is paid")
         if agent.get_env() is None or not len(agent.replay):
             hint = ": load it with env" if agent.left_replay_behind else ""
             raise ValueError(f"agent must have transitions in its replay, to draw starts from; got one without{hint}")

@@ -142,7 +142,8 @@ class _Part:
             array = given.astype(dtype, copy=False)
         if dtype.kind != "f":
             if not np.array_equal(array, given):
-                raise TypeError(f"{self.name} must be {dtype}, got {given.dtype} with values that it cannot hold")
+                hint = "; of VecNormalize, give norm_obs=False" if given.dtype.kind == "f" else ""
+                raise TypeError(f"{self.name} must be {dtype}, got {given.dtype} with values that it cannot hold{hint}")
             if self.spec.kind == "onehot":
                 self._require_choices(array)
         elif not np.isfinite(array).all():
@@ -282,7 +283,7 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
             "or 'vector' to flatten it"
         )
     if chosen == "image":
-        low, high = (0.0, 255.0) if space.dtype == np.uint8 else (float(space.low.flat[0]), float(space.high.flat[0]))
+        low, high = _bounds_of_all(space) or (0.0, 255.0)
         shape = space.shape if len(space.shape) == 3 else (*space.shape, 1)
         return ObservationSpec(kind="image", shape=shape, dtype=dtype, low=low, high=high)
     if chosen == "grid":
@@ -293,6 +294,13 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
     ends = np.stack([space.low, space.high], axis=-1).astype(np.float64).reshape(-1, 2)
     bounds = tuple((float(lowest), float(highest)) for lowest, highest in ends)
     return ObservationSpec(kind="vector", shape=space.shape, dtype=dtype, wide=wide, bounds=bounds)
+
+
+def _bounds_of_all(space: spaces.Box) -> tuple[float, float] | None:
+    """The finite bounds that all values have in common; None where there are none."""
+    low, high = float(space.low.flat[0]), float(space.high.flat[0])
+    uniform = (space.low == low).all() and (space.high == high).all()
+    return (low, high) if uniform and low < high and np.isfinite([low, high]).all() else None
 
 
 def _looks_like_an_image(space: spaces.Box) -> bool:
@@ -309,9 +317,8 @@ def _misfit(space: spaces.Space[Any], kind: EncoderKind) -> str | None:
     dimensions = len(space.shape or ())
     if kind == "grid":
         return None if dimensions == 3 and space.dtype == np.uint8 else "a uint8 Box of three dimensions"
-    if isinstance(space, spaces.Box) and dimensions in (2, 3) and 0 not in space.shape:
-        low, high = space.low.flat[0], space.high.flat[0]
-        uniform = (space.low == low).all() and (space.high == high).all()
-        if space.dtype == np.uint8 or (uniform and low < high and np.isfinite([low, high]).all()):
-            return None
+    if not isinstance(space, spaces.Box) or dimensions not in (2, 3) or 0 in space.shape:
+        return "a Box of two or three dimensions"
+    if space.dtype == np.uint8 or _bounds_of_all(space) is not None:
+        return None
     return "a Box of two or three dimensions, uint8 or with the same finite bounds for all of its values"

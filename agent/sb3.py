@@ -78,6 +78,8 @@ class JEPAFeaturesExtractor(BaseFeaturesExtractor):
     ) -> None:
         if config is not None and run is not None:
             raise ValueError("config must be None where run is given, whose own configuration serves; got both")
+        if not isinstance(config, ModelConfig | None):
+            raise TypeError(f"config must be a ModelConfig, as an AgentConfig's .model is one, got {config!r}")
         trained = None if run is None else _read_or_recall(run, observation_space)
         self.config = trained.config if trained else config or ModelConfig()
         super().__init__(observation_space, self.config.latent_dim)

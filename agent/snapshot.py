@@ -199,7 +199,8 @@ def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any]) -> Non
     if lost := collector.rebuild(agent.seed):
         warnings.warn(
             f"the open episodes of {path} are left out, new ones begin: environment {lost[0]} does not come back to its "
-            "last observation when its episode's seed and actions are repeated, so it is not deterministic under its seed",
+            "last observation when its episode's seed and actions are repeated, so it is not deterministic under its seed, "
+            "or another than the agent was saved with",
             stacklevel=4,
         )
         return

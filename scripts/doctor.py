@@ -102,7 +102,7 @@ def _observed(env_id: str, env_kwargs: dict[str, Any], steps: int, seed: int) ->
     """The environment under random actions."""
     env = make_env(env_id, env_kwargs)
     rollout = record(CheckedReturns(env), steps, seed, read=_reader(env.observation_space))
-    with contextlib.suppress(Exception):  # the check of the API closes one too, and says so
+    with contextlib.suppress(Exception, SystemExit):  # the check of the API closes one too, and says so
         env.close()
     return Patient(
         env_id=env_id,
@@ -129,7 +129,7 @@ def guarded(name: str, check: Check, patient: Patient) -> Finding:
         return check(patient)
     except NoStepError as error:
         return Finding(name=name, status="warn", found=f"not checked: {error}", advice="mend the steps first")
-    except Exception as error:  # whatever an environment raises is a finding
+    except (Exception, SystemExit) as error:  # whatever an environment raises is a finding
         return Finding(name=name, status="fail", found=describe(error), advice="mend what raises it")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from jepa_rl.agent import PRESETS
+from jepa_rl.agent.env_faults import CheckedReturns
 from jepa_rl.agent.observations import observation_spec
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.envs import make_env
@@ -83,7 +84,7 @@ def api(patient: Patient) -> Finding:
         env.unwrapped.action_space.seed(patient.seed)
         try:
             check_env(env.unwrapped, skip_render_check=True)  # it would open windows; render is a check below
-        except Exception as error:  # the checker asserts, and the environment may raise anything
+        except (Exception, SystemExit) as error:  # the checker asserts, and the environment may raise anything
             return Finding(name="api", status="fail", found=describe(error), advice="follow gymnasium.Env's documentation")
     said = [_COLOUR.sub("", str(warning.message)) for warning in caught]
     said = list(dict.fromkeys(" ".join(text.removeprefix("WARN: ").split()) for text in said))
@@ -154,7 +155,7 @@ def numbers(patient: Patient) -> Finding:
 def determinism(patient: Patient) -> Finding:
     """Whether the same seed and actions give the same run, of a new copy and of one that was used before."""
     length = min(patient.steps, REPEATED_STEPS)
-    with patient.make() as env:
+    with CheckedReturns(patient.make()) as env:
         runs = {
             "a new copy": record(env, length, patient.seed),
             "a copy that was used before": record(env, length, patient.seed),
@@ -185,6 +186,7 @@ def rendering(patient: Patient) -> Finding:
     for render in (False, True):
         with patient.make("rgb_array") as env:
             runs.append(record(env, length, patient.seed, render=render))
+            picture: Any = env.render() if render and runs[1].error is None else None
     if runs[1].error is not None and runs[0].error is None:
         return Finding(name="render", status="fail", found=runs[1].error, advice="mend render(), or declare no rgb_array")
     difference = _difference(*runs)
@@ -195,6 +197,9 @@ def rendering(patient: Patient) -> Finding:
             found=f"with render() after every step, the run differs {difference}",
             advice="render() must change nothing: let it draw from a generator of its own, not from self.np_random",
         )
+    if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.dtype == np.uint8):
+        found = f"render() must give a picture uint8[H, W, C], got {_outline(picture)}"
+        return Finding(name="render", status="warn", found=found, advice="mend render(): it cannot be filmed or reported")
     return Finding(name="render", status="ok", found=f"render() changes nothing in {len(runs[1].steps)} steps")
 
 
@@ -272,6 +277,10 @@ def _difference(one: Rollout, other: Rollout) -> str | None:
     if len(one.steps) != len(other.steps):
         return f"from step {min(len(one.steps), len(other.steps)) + 1} on ({other.error or one.error})"
     return None
+
+
+def _outline(picture: Any) -> str:
+    return f"{picture.dtype}{list(picture.shape)}" if isinstance(picture, np.ndarray) else type(picture).__name__
 
 
 def _shown(space: gym.Space[Any]) -> str:

@@ -73,15 +73,16 @@ def record(
     try:
         for step in _steps(env, steps, seed, render, clock, read):
             found.append(step)
-    except Exception as error:  # whatever an environment raises is a finding
+    except (Exception, SystemExit) as error:  # whatever an environment raises is a finding, and it may call sys.exit
         where = f"at step {len(found) + 1}" if clock.seconds else "on its first reset"
         return Rollout(steps=tuple(found), seconds=clock.seconds, error=f"{where}: {describe(error)}")
     return Rollout(steps=tuple(found), seconds=clock.seconds)
 
 
-def describe(error: Exception) -> str:
-    """Type and message of an exception on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def describe(error: BaseException) -> str:
+    """Type, message and notes of an exception on one line."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+    return f"{type(error).__name__}: {' '.join(f'{error}{notes}'.split())}"
 
 
 def features(observation: Any) -> np.ndarray:

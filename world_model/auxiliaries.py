@@ -239,4 +239,7 @@ def _relative_error(error: Tensor, target: Tensor, seen: Tensor, valid: Tensor) 
 
 def _require_one_array(name: str, observation: ObservationSpec) -> None:
     if observation.kind == "row":
-        raise ValueError(f"the auxiliary task {name!r} needs an observation of one array, not a Dict or Tuple")
+        raise ValueError(
+            f"the auxiliary task {name!r} needs an observation of one array, not a Dict or Tuple: wrap the environment, as "
+            "jepa_rl.envs.make_env does MiniGrid's"
+        )

@@ -7,10 +7,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import strategies as st
 
 from jepa_rl.agent import AgentConfig, ExplorationConfig, ReplayConfig, TrainingConfig
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import EncoderConfig, ModelConfig, PolicyConfig, RewardConfig, TerminationConfig, ValueConfig
+
+FLOATS = ["float16", "float32", "float64"]
+NUMBERS = [*FLOATS, "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
 
 
 class ClockEnv(gym.Env):
@@ -89,3 +93,36 @@ def with_planner(small_config):
         return dataclasses.replace(small_config, planner=dataclasses.replace(small_config.planner, kind=kind))
 
     return change
+
+
+def _boxes() -> st.SearchStrategy[spaces.Box]:
+    shape = st.lists(st.integers(1, 4), max_size=2).map(tuple)
+    bounded = st.builds(lambda s, d: spaces.Box(0, 1 if d == "bool" else 100, s, d), shape, st.sampled_from(NUMBERS))
+    unbounded = st.builds(lambda s, d: spaces.Box(-np.inf, np.inf, s, d), shape, st.sampled_from(FLOATS))
+    side = st.integers(16, 20)
+    images = st.builds(lambda h, w, c: spaces.Box(0, 255, (h, w, c), np.uint8), side, side, st.integers(1, 4))
+    planes = st.builds(lambda h, w, d: spaces.Box(-1, 1, (3, h, w), d), side, side, st.sampled_from(FLOATS))
+    return bounded | unbounded | images | planes
+
+
+def _observation_leaves() -> st.SearchStrategy[spaces.Space]:
+    small = st.integers(1, 5)
+    many = st.lists(small, min_size=1, max_size=3)
+    integer = st.sampled_from([np.int32, np.int64])
+    discrete = st.builds(lambda n, s, d: spaces.Discrete(n, start=s, dtype=d), small, st.integers(-9, 9), integer)
+    multi = st.builds(lambda n, d: spaces.MultiDiscrete(n, start=[-3] * len(n), dtype=d), many, integer)
+    return _boxes() | discrete | multi | st.builds(spaces.MultiBinary, small | many)
+
+
+@pytest.fixture(scope="session")
+def observation_spaces() -> st.SearchStrategy[spaces.Space]:
+    """Random spaces of every kind that is supported, nested ones too."""
+    text = st.builds(
+        lambda n, c: spaces.Text(n, min_length=0, charset=c), st.integers(1, 9), st.sampled_from(["ab ", "xé漢"])
+    )
+    leaf = _observation_leaves()
+    part = st.deferred(lambda: leaf | text | structures)
+    structures = st.dictionaries(st.sampled_from("abcd"), part, min_size=1, max_size=3).map(spaces.Dict) | st.lists(
+        part, min_size=1, max_size=3
+    ).map(spaces.Tuple)
+    return leaf | structures

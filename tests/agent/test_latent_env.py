@@ -14,6 +14,7 @@ from torch import nn
 
 from jepa_rl.agent import JEPAAgent, LatentEnv, LatentObservation
 from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.world_model import RewardConfig
 
 
 class ClockModel(nn.Module):
@@ -209,6 +210,12 @@ def test_what_cannot_work_is_refused(small_config, clock_agent, clock_env, tmp_p
         LatentEnv(JEPAAgent.load(tmp_path / "agent.zip"), n_envs=1, horizon=5)
     with pytest.raises(ValueError, match="Observation spaces do not match: the agent's Box"):
         LatentObservation(DummyVecEnv([lambda: gym.make("CartPole-v1")]), clock_agent)
+    model = dataclasses.replace(small_config.model, reward=RewardConfig(weight=0))
+    unpaid = JEPAAgent(dataclasses.replace(small_config, model=model), clock_env, seed=0).learn(4)
+    with pytest.raises(ValueError, match="agent must have a reward head"):
+        LatentEnv(unpaid, n_envs=1, horizon=5)
+    with pytest.raises(TypeError, match="agent must be a JEPAAgent, whose world model imagines, got PPO"):
+        LatentEnv(PPO("MlpPolicy", "CartPole-v1"), n_envs=1, horizon=5)
     env = LatentEnv(clock_agent, n_envs=2, horizon=5)
     with pytest.raises(AttributeError, match="no methods of their own"):
         env.env_method("rebuild_episode")

@@ -48,17 +48,28 @@ def test_processes_give_the_run_of_this_process_and_end_with_the_environments(sm
 
 
 def test_an_agent_survives_the_death_of_a_process_and_leaves_none_behind(small_config, tmp_path):
-    workers = SubprocVecEnv([make_cartpole] * 2, start_method="fork")
-    agent = JEPAAgent(small_config, workers, seed=0).learn(40)
-    os.kill(workers.processes[0].pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="the process of environment 0 ended with exit code -9"):
+    workers = SubprocVecEnv([make_cartpole] * 3, start_method="fork")
+    agent = JEPAAgent(small_config, workers, seed=0).learn(39)
+    os.kill(workers.processes[2].pid, signal.SIGKILL)
+    workers.processes[2].join()
+    with pytest.raises(RuntimeError, match=r"^the process of environment 2 ended with exit code -9; what"):
         agent.learn(40, reset_num_timesteps=False)
     assert not any(process.is_alive() for process in workers.processes)
     workers.close()
     agent.save(tmp_path / "agent")
     loaded = JEPAAgent.load(tmp_path / "agent", "CartPole-v1")
-    assert loaded.num_timesteps == len(loaded.replay) == 40
-    assert loaded.learn(20, reset_num_timesteps=False).num_timesteps == 60
+    assert loaded.num_timesteps == 39
+    assert loaded.learn(20, reset_num_timesteps=False).num_timesteps == 59
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_is_dead_already_is_named_and_nobody_waits_for_it(small_config, number):
+    workers = SubprocVecEnv([make_cartpole] * 2, start_method="fork")
+    os.kill(workers.processes[number].pid, signal.SIGKILL)
+    workers.processes[number].join()
+    with pytest.raises(RuntimeError, match=f"^the process of environment {number} ended with exit code -9; what"):
+        JEPAAgent(small_config, workers, seed=0)
+    assert not any(process.is_alive() for process in workers.processes)
 
 
 @pytest.mark.parametrize("method", ["reset", "step"])

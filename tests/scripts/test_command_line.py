@@ -10,7 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import wandb
 from gymnasium.envs.registration import EnvSpec
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jepa_rl.scripts import resume
 from jepa_rl.scripts import train as training
@@ -41,7 +43,10 @@ def test_a_run_folder_holds_what_it_should(counting_run):
     assert float(rows[-1]["plan/return_spread"]) > 0
     assert {"train/encoder_gradient_norm", "train/clipped_share", "replay/rewarded_share"} <= set(rows[-1])
     assert (counting_run / "checkpoint" / "agent.zip").is_file()
-    assert list((counting_run / "tensorboard").iterdir())
+    events = EventAccumulator(str(counting_run / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == {name for name, value in rows[-1].items() if value}
+    for name, value in rows[-1].items():
+        assert events.Scalars(name)[-1].value == pytest.approx(float(value), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["cem", "mppi", "exhaustive", "random_shooting"])
@@ -164,11 +169,23 @@ def test_a_broken_configuration_is_named(counting_run, tmp_path, capsys):
 def test_wandb_works_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    logged = []
+    log = wandb.Run.log
+
+    def noting(self, data, *args, **kwargs):
+        logged.append({**data, "step": kwargs["step"]})
+        return log(self, data, *args, **kwargs)
+
+    monkeypatch.setattr(wandb.Run, "log", noting)
     folder = tmp_path / "logged"
     assert run(["train", "counting", "--out", str(folder), "--wandb", "--video-every", "300", *QUICK]) == 0
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     (film,) = (folder / "wandb").rglob("videos/*.gif")
     assert film.read_bytes() == (folder / "videos" / "step-304.gif").read_bytes()
+    rows = list(csv.DictReader((folder / "progress.csv").open()))
+    last = logged[-1]
+    assert last["step"] == int(rows[-1]["time/total_timesteps"]) == 400
+    assert {name: str(value) for name, value in last.items() if name != "step"} == rows[-1]
     more = ["--total-timesteps", "600", "--episodes", "2", "--quiet", "--wandb"]
     assert run(["resume", str(folder), *more]) == 0
     # Both processes went on with one run.

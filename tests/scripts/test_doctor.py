@@ -79,6 +79,31 @@ class BreaksWhenDrawn(Plain):
         raise RuntimeError("no brush")
 
 
+class DrawsNothing(Plain):
+    def render(self):
+        return None
+
+
+class Leaves(Plain):
+    def step(self, action):
+        if self.number == 5:
+            raise SystemExit("the licence has expired")
+        return super().step(action)
+
+
+class ChangesItsSpace(Plain):
+    def reset(self, *, seed=None, options=None):
+        if getattr(self, "number", 0):
+            self.observation_space = gym.spaces.Box(0.0, 2.0, (3,), np.float32)
+        return super().reset(seed=seed)
+
+
+class OfFourParts(Plain):
+    def step(self, action):
+        observation, reward, *_ = super().step(action)
+        return observation, reward, False, {}
+
+
 class NotANumber(Plain):
     def draw(self):
         return np.array([0.5, np.nan if self.number == 4 else 0.5, 0.5], np.float32)
@@ -232,6 +257,16 @@ def test_a_healthy_environment_has_nothing_but_ok():
         (Remembers, "determinism", "fail", "a copy that was used before differs from step 1 on (reward)"),
         (DrawsWhenDrawn, "render", "fail", "differs from step 2 on (observation"),
         (BreaksWhenDrawn, "render", "fail", "at step 1: RuntimeError: no brush"),
+        (DrawsNothing, "render", "warn", "render() must give a picture uint8[H, W, C], got NoneType"),
+        (Leaves, "steps", "fail", "at step 6: SystemExit: the licence has expired"),
+        (ChangesItsSpace, "steps", "fail", "observation_space must stay Box"),
+        (ChangesItsSpace, "determinism", "fail", "used before differs from step 1 on (on its first reset: ValueError: "),
+        (
+            OfFourParts,
+            "steps",
+            "fail",
+            "in OfFourParts.step, which must return (observation, reward, term",
+        ),
         (NotANumber, "numbers", "fail", "the observation of step 4 is not finite"),
         (InfiniteReward, "numbers", "fail", "the reward (inf) of step 3 is not finite"),
         (OutOfBounds, "numbers", "warn", "60 of 300 steps have observations outside of their space, the first is 2"),
