@@ -159,6 +159,15 @@ def test_an_environment_of_vectors_gets_a_report_that_says_what_it_lacks(tmp_pat
     assert not drawn & (LATENTS | IMAGES)
 
 
+def test_continuous_actions_and_a_policy_are_reported(tmp_path):
+    folder = tmp_path / "pendulum"
+    short = ["--total-timesteps", "120", "--log-interval", "40", "--training.starts", "40", "--exploration.warmup", "40"]
+    assert run(["train", "control", "--out", str(folder), "--episodes", "2", "--quiet", *short]) == 0
+    assert run(["report", str(folder)]) == 0
+    drawn = {path.stem for path in folder.glob("figures/*")}
+    assert {"reward", "open-loop", "episode", "learning-policy-loss", "learning-value-loss"} <= drawn
+
+
 def test_a_dict_with_an_image_is_shown_and_decoded_without_rendering(lamp_run, tmp_path):
     shutil.copytree(lamp_run, tmp_path / "run")
     assert run(["report", str(tmp_path / "run")]) == 0
