@@ -7,13 +7,22 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from jepa_rl.scripts.anchors_benchmark.measure import MERGE_FRACTIONS
 from jepa_rl.scripts.anchors_benchmark.prose import compose
-from jepa_rl.scripts.anchors_benchmark.summary import effective_rank, improvement, mean, merged_share, merged_states
+from jepa_rl.scripts.anchors_benchmark.summary import (
+    at_end,
+    effective_rank,
+    improvement,
+    mean,
+    merged_share,
+    merged_states,
+    over_budget,
+)
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, VARIANTS
 from jepa_rl.scripts.minigrid_benchmark.drawings import LEGEND_ROW, curves, legend_columns
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
@@ -35,7 +44,7 @@ def render(folder: Path, page: Path) -> Path:
     }
     write_figures(drawn, page.parent / "figures" / "anchors")
     tables = {
-        "success": by_task(results, lambda _, runs: mean(runs, lambda run: run.final)),
+        "success": by_task(results, lambda _, runs: mean(runs, at_end)),
         "greedy": by_task(results, lambda _, runs: mean(runs, lambda run: run.last("success_greedy"))),
         "steps": by_task(results, steps_text),
         "overall": overall_table(results),
@@ -67,11 +76,17 @@ def steps_text(task: Task, runs: Sequence[Run]) -> str:
     """When the level begins to be held: of the seeds that held it, and of all with the budget for those that did not."""
     held = [run.when_held(LEVEL, "env_steps") for run in runs]
     text = held_text(held, task.env_steps)
-    if all(step is None for step in held):
+    late = sum(step is None and at_end(run) >= LEVEL for step, run in zip(held, runs, strict=True))
+    if late:
+        text += f", {late} at the end"
+    there = [step for step in held if step is not None]
+    if not there:
         return text
     counted = estimate([task.env_steps if step is None else step for step in held])
+    if len(there) < len(held):
+        return f"{text}; at least {counted.mean:,.0f}"
     spread = "" if math.isnan(counted.half_width) else f" ± {counted.half_width:,.0f}"
-    return f"{text}; {counted.mean:,.0f}{spread}"
+    return f"{text}{spread}"
 
 
 def overall_table(results: Results) -> str:
@@ -81,7 +96,7 @@ def overall_table(results: Results) -> str:
     body = []
     for slug in slugs:
         row = [NAMES[slug]]
-        for read in (lambda run: run.final, lambda run: run.area()):
+        for read in (at_end, over_budget):
             row.append(interquartile_mean(scores(results, tasks, slug, read)).text() if tasks else "-")
             found = improvement(results, VARIANTS[0].slug, slug, read) if slug != VARIANTS[0].slug else None
             row.append("-" if found is None else found.probability.text())
@@ -91,13 +106,13 @@ def overall_table(results: Results) -> str:
 
 
 def fractions_table(results: Results) -> str:
-    """The merged share under other thresholds."""
-    body = []
-    for slug in with_runs(results):
-        runs = [run for run in results.runs if run.cell["algo"] == slug]
-        shares = [mean(runs, lambda run, f=f: 100 * merged_share(run, f"{f:g}"), 1) for f in MERGE_FRACTIONS]  # type: ignore[misc]
-        body.append([NAMES[slug], *shares])
-    return markdown(["who trains the encoder", *(f"nearer than {f:g}" for f in MERGE_FRACTIONS)], body)
+    """The merged share under each threshold, by task."""
+
+    def entry(_: Task, runs: Sequence[Run]) -> str:
+        shares = [[100 * merged_share(run, f"{fraction:g}") for run in runs] for fraction in MERGE_FRACTIONS]
+        return ", ".join(f"{np.mean(each):.1f}" for each in shares)
+
+    return by_task(results, entry)
 
 
 def merging_figure(results: Results) -> Figure:
@@ -110,7 +125,7 @@ def merging_figure(results: Results) -> Figure:
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         for colour, slug in zip(COLOURS, NAMES, strict=True):
             runs = results.of(task, slug)
-            share, success = [merged_share(run) for run in runs], [run.final for run in runs]
+            share, success = [merged_share(run) for run in runs], [at_end(run) for run in runs]
             axes.plot(share, success, "o", color=colour, markersize=5, alpha=0.75, markeredgewidth=0)
         axes.set_title(task.name, fontsize=10, color=INK, loc="left")
         axes.set_ylim(-0.05, 1.05)
@@ -135,7 +150,7 @@ def terminal_table(folder: Path) -> str:
         for slug in with_runs(results):
             if runs := results.of(task, slug):
                 figures = (
-                    mean(runs, lambda run: run.final),
+                    mean(runs, at_end),
                     mean(runs, effective_rank, 1),
                     mean(runs, lambda run: 100 * merged_share(run), 1),
                 )

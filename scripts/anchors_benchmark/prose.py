@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from jepa_rl.scripts.anchors_benchmark.measure import IMAGES
+from jepa_rl.scripts.anchors_benchmark.measure import IMAGES, MERGE_FRACTIONS
 from jepa_rl.scripts.anchors_benchmark.summary import (
     CERTAIN,
     FAILED,
     FRACTION,
     Improvement,
     Relation,
-    improvement,
+    at_end,
+    improvements,
+    over_budget,
     relation,
 )
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
@@ -53,7 +55,7 @@ with the same latents ([p-jepa.md](p-jepa.md)), so that a variant whose latents 
 
 ![Sampled success against environment steps](figures/anchors/success.png)
 
-At the end of the budget ({budgets}): sampled success, mean of a run's last {hold} evaluations.
+At the end of the budget ({budgets}): sampled success in the last evaluation.
 
 {success}
 
@@ -62,14 +64,15 @@ Greedy, in the last evaluation:
 {greedy}
 
 Environment steps until {level:g} holds for {hold} evaluations in a row: the mean of the seeds that got there (all of
-them, or how many), then the mean over all seeds with the budget for those that did not.
+them, or how many). Those that are at the level in the last evaluation but not yet held it that long are counted apart;
+then the mean over all seeds with the budget for those that did not hold it, which is a lower bound.
 
 {steps}
 
 Over tasks. *end* is the first table; *budget* is the mean of all evaluations, which rewards learning soon. IQM is the
-mean of the middle half of all runs, P the chance that a run of (a) beats a run of the variant on the same task, ties
-counting half ([arXiv:2108.13264](https://arxiv.org/abs/2108.13264)); intervals of 95 % from {resamples:,} bootstrap
-samples over seeds, none with fewer than {min_seeds}.
+mean without the lowest and the highest quarter of all runs, P the chance that a run of (a) beats a run of the variant on
+the same task, ties counting half ([arXiv:2108.13264](https://arxiv.org/abs/2108.13264)); intervals of 95 % from
+{resamples:,} bootstrap samples over seeds, none with fewer than {min_seeds} seeds and none where all samples agree.
 
 {overall}
 
@@ -97,7 +100,8 @@ sequence of actions, one of them is at the goal and the other not: if they are n
 observation can separate them ({alike}). Two states are merged if their
 latents are nearer than {fraction} of the mean distance between states that must be told apart, or, where a state has
 many images, nearer than its images scatter: the rule of the [certificate](../world_model/merging.py). It is relative
-because the scale of a latent means nothing. A tenth is a convention; other shares, over all tasks:
+because the scale of a latent means nothing. Where the shares below are the same in every column, the scatter decides:
+clusters overlap. A tenth is a convention; merged pairs in % under shares of {shares}:
 
 {fractions}
 """
@@ -120,6 +124,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         images=IMAGES,
         alike=_alike(results),
         fraction=FRACTION,
+        shares=", ".join(f"{each:g}" for each in MERGE_FRACTIONS),
         **tables,
     )
 
@@ -137,21 +142,13 @@ BETTER, WORSE, ALIKE, OPEN = "(a) is better", "(a) is worse", "no difference is 
 
 def _answer(results: Results) -> str:
     """What (a) does better at the end, in a sentence, and a line per variant with the figures."""
-    lines: list[str] = []
-    by_verdict: dict[str, list[str]] = {}
-    for variant in VARIANTS[1:]:
-        end = improvement(results, JOINT, variant.slug, lambda run: run.final)
-        way = improvement(results, JOINT, variant.slug, lambda run: run.area())
-        if end is None or way is None:
-            continue
-        verdicts = [_verdict(found) for found in (end, way)]
-        by_verdict.setdefault(verdicts[0], []).append(variant.name)
-        lines.append(
-            f"- {NAMES[JOINT]} against **{variant.name}**: at the end {verdicts[0]} ({_figures(end)}), over the budget "
-            f"{verdicts[1]} ({_figures(way)})."
-        )
-    if not lines:
+    others = [variant.slug for variant in VARIANTS[1:]]
+    end, way = (improvements(results, JOINT, others, read) for read in (at_end, over_budget))
+    if not end:
         return f"There are no runs yet that {NAMES[JOINT]} could be compared with."
+    by_verdict: dict[str, list[str]] = {}
+    for slug, found in end.items():
+        by_verdict.setdefault(_verdict(found), []).append(NAMES[slug])
     opening = {
         BETTER: "ends with more success than",
         WORSE: "ends with less success than",
@@ -161,13 +158,20 @@ def _answer(results: Results) -> str:
     told = "; ".join(
         f"{words} {', '.join(by_verdict[verdict])}" for verdict, words in opening.items() if verdict in by_verdict
     )
-    chance = filled(
-        "P is the chance that a run of (a) is better than one of the other on the same task, p that of a P so far from a "
-        "half if it made no difference which variant a run is of (two-sided permutation test within tasks). Below "
-        f"{CERTAIN:g} a difference is claimed. The comparisons are not corrected for their number:"
+    explained = filled(
+        "P is the chance that a run of (a) is better than one of the other on the same task, mean over tasks and for each, "
+        "p that of a P so far from a half if it made no difference which variant a run is of (two-sided permutation test "
+        "within tasks, corrected by Holm's method for the number of comparisons). Below "
+        f"{CERTAIN:g} a difference is claimed. At the end: the last evaluation, of the final weights; over the budget: the "
+        "mean of all evaluations."
     )
     where = ", ".join(task.name for task in results.tasks)
-    return "\n".join([f"**On {where}: joint training (a) {told}.**\n", f"{chance}\n", *lines])
+    lines = [
+        f"- {NAMES[JOINT]} against **{NAMES[slug]}**: at the end {_verdict(found)} ({_figures(found)}), over the budget "
+        f"{_verdict(way[slug])} ({_figures(way[slug])})."
+        for slug, found in end.items()
+    ]
+    return "\n".join([f"**On {where}: joint training (a) {told}.**\n", f"{explained}\n", *lines])
 
 
 def _verdict(found: Improvement) -> str:
@@ -179,42 +183,43 @@ def _verdict(found: Improvement) -> str:
 
 
 def _figures(found: Improvement) -> str:
-    told = f"P = {found.probability.text()}"
-    return told if found.chance is None else f"{told}, p = {found.chance:.2g}"
+    told = f"P = {found.probability.value:.2f}"
+    if len(found.by_task) > 1:
+        told += ": " + ", ".join(f"{name} {each:.2f}" for name, each in found.by_task.items())
+    return told if found.chance is None else f"{told}; p = {found.chance:.2g}"
 
 
 def _merging(results: Results) -> str:
     found = {task.name: relation(results, task) for task in results.tasks}
     shown = [name for name, each in found.items() if each.merging_hurts]
     failed, unexplained = (sum(getattr(each, key) for each in found.values()) for key in ("failed", "unexplained"))
-    told = f"Runs that merge more succeed less on {len(shown)} of {len(found)} tasks{_brackets(shown)}."
+    told = f"More merging is shown to go with less success on {len(shown)} of {len(found)} tasks{_brackets(shown)}."
     if failed:
         told += (
-            " Failing runs that merge no more than some run of the same task that does not fail: "
-            f"{unexplained} of {failed}."
+            f" Runs that end below {FAILED:g} although a run of the same task that merges as much or more does not, so "
+            f"that merging alone is not their reason: {unexplained} of {failed}."
         )
-    return "\n".join([f"**{told}**\n", *(f"- **{name}**: {_explained(each)}" for name, each in found.items())])
+    explained = filled(
+        "Rank correlations (Spearman's) of the share of merged pairs and success at the end: between the variants' means "
+        "over seeds, and within variants, of the runs as they lie from their variant's means; p by dealing success out "
+        "anew. All runs together are not correlated, since the seeds of a variant are alike in both."
+    )
+    return "\n".join(
+        [f"**{told}**\n", f"{explained}\n", *(f"- **{name}**: {_related(each)}" for name, each in found.items())]
+    )
 
 
 def _brackets(names: list[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _explained(found: Relation) -> str:
-    """A sentence on a task: the relation, and the failures that it leaves over."""
-    if found.rank_correlation is None or found.chance is None:
-        first = f"merging or success does not vary over the {found.runs} runs, so that neither can explain the other"
-    else:
-        told = "no relation of merging and success is shown"
-        if found.chance < CERTAIN:
-            told = f"runs that merge more succeed {'less' if found.rank_correlation < 0 else 'more'}"
-        first = f"{told} (rank correlation {found.rank_correlation:.2f} over {found.runs} runs, p = {found.chance:.2g})"
-    if not found.failed:
-        return f"{first}. No run ends below {FAILED:g}."
-    return (
-        f"{first}. Runs that end below {FAILED:g} although a run that merges as much or more does not, so that merging is "
-        f"not their reason: {found.unexplained} of {found.failed}."
-    )
+def _related(found: Relation) -> str:
+    """A sentence on a task: how merging and success go together."""
+    parts = {"variants": found.between, "runs within variants": found.within}
+    told = [
+        f"{each.number} {what}: {each.value:.2f}, p = {each.chance:.2g}" for what, each in parts.items() if each is not None
+    ]
+    return f"{'; '.join(told)}." if told else "merging or success does not vary, so that neither can explain the other."
 
 
 def _alike(results: Results) -> str:

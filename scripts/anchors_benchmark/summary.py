@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -48,12 +49,23 @@ def mean(runs: Sequence[Run], read: Callable[[Run], float], digits: int = 2) -> 
     return estimate([read(run) for run in runs]).text(digits)
 
 
+def at_end(run: Run) -> float:
+    """Sampled success of the final weights: the last evaluation."""
+    return run.last("success_sampled")
+
+
+def over_budget(run: Run) -> float:
+    """Sampled success, mean of all evaluations, which rewards learning soon."""
+    return run.area()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Improvement:
     """How probably a run of a variant beats one of another on the same task."""
 
-    probability: Interval
-    chance: float | None  # see ``chance``
+    probability: Interval  # mean over the tasks
+    by_task: dict[str, float]  # the same for each, by name
+    chance: float | None  # see ``chance``; corrected for the number of comparisons where they come from ``improvements``
 
 
 def improvement(results: Results, one: str, other: str, read: Callable[[Run], float]) -> Improvement | None:
@@ -62,7 +74,33 @@ def improvement(results: Results, one: str, other: str, read: Callable[[Run], fl
     if not tasks:
         return None
     ours, theirs = (scores(results, tasks, name, read) for name in (one, other))
-    return Improvement(probability=probability_of_improvement(ours, theirs), chance=chance(ours, theirs))
+    each = [float(beats(np.array(x), np.array(y))) for x, y in zip(ours, theirs, strict=True)]
+    return Improvement(
+        probability=probability_of_improvement(ours, theirs),
+        by_task=dict(zip((task.name for task in tasks), each, strict=True)),
+        chance=chance(ours, theirs),
+    )
+
+
+def improvements(results: Results, one: str, others: Sequence[str], read: Callable[[Run], float]) -> dict[str, Improvement]:
+    """How probably a run of a variant beats one of each of the others that it can be compared with.
+
+    Their chances are Holm's, for as many comparisons as there are.
+    """
+    found = {other: improvement(results, one, other, read) for other in others}
+    there = {other: each for other, each in found.items() if each is not None}
+    judged = {other: each.chance for other, each in there.items() if each.chance is not None}
+    corrected = dict(zip(judged, holm([*judged.values()]), strict=True))
+    return {other: replace(each, chance=corrected.get(other)) for other, each in there.items()}
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Chances corrected for their number, so that below a level one is wrong with at most that probability (Holm 1979)."""
+    corrected, least = [0.0] * len(chances), 0.0
+    for rank, place in enumerate(np.argsort(chances, kind="stable")):
+        least = max(least, min(1.0, (len(chances) - rank) * chances[place]))
+        corrected[place] = least
+    return corrected
 
 
 def chance(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float | None:
@@ -84,36 +122,65 @@ def chance(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Relation:
-    """Merging and success over all runs of a task."""
+class RankCorrelation:
+    """Spearman's, with the chance of one so far from 0 where there is no relation."""
 
-    runs: int
-    rank_correlation: float | None  # Spearman's, of merged share and final success; None where one of them does not vary
-    chance: float | None  # of one so far from 0 without a relation
+    value: float
+    chance: float
+    number: int  # of what is correlated
+
+    @property
+    def hurts(self) -> bool:
+        """Whether more merging is shown to go with less success."""
+        return self.chance < CERTAIN and self.value < 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relation:
+    """Merging and success on a task.
+
+    Runs of one variant are alike in both, so that all runs together would count each variant once for every seed.
+    """
+
+    between: RankCorrelation | None  # of the variants' means over seeds; None where one of the two does not vary
+    within: RankCorrelation | None  # of runs, as they lie from the means of their variants
     failed: int  # runs below FAILED
     unexplained: int  # of them, those that merge no more than some run that did not fail
 
     @property
     def merging_hurts(self) -> bool:
-        """Whether the runs that merge more are shown to succeed less."""
-        if self.rank_correlation is None or self.chance is None:
-            return False
-        return self.chance < CERTAIN and self.rank_correlation < 0
+        """Whether more merging is shown to go with less success, between variants or within them."""
+        return any(found is not None and found.hurts for found in (self.between, self.within))
 
 
 def relation(results: Results, task: Task) -> Relation:
-    """Whether the runs of a task that merge more succeed less."""
-    runs = [run for run in results.runs if run.cell["env_id"] == task.env_id]
-    share, success = np.array([merged_share(run) for run in runs]), np.array([run.final for run in runs])
-    failed = success < FAILED
-    most = share[~failed].max(initial=-1.0)
-    found = None
-    if len(runs) > 2 and np.ptp(share) > 0 and np.ptp(success) > 0:
-        found = stats.spearmanr(share, success)
+    """Whether the variants, and the runs of one variant, that merge more succeed less on a task."""
+    groups = [runs for slug in dict.fromkeys(run.cell["algo"] for run in results.runs) if (runs := results.of(task, slug))]
+    share, success = ([[read(run) for run in runs] for runs in groups] for read in (merged_share, at_end))
+    every_share, every_success = np.concatenate(share), np.concatenate(success)
+    failed = every_success < FAILED
+    most = every_share[~failed].max(initial=-1.0)
     return Relation(
-        runs=len(runs),
-        rank_correlation=None if found is None else float(found.statistic),
-        chance=None if found is None else float(found.pvalue),
+        between=_rank_correlation([[np.mean(each) for each in figure] for figure in (share, success)], [len(groups)]),
+        within=_rank_correlation(
+            [np.concatenate([np.array(each) - np.mean(each) for each in figure]) for figure in (share, success)],
+            [len(runs) for runs in groups],
+        ),
         failed=int(failed.sum()),
-        unexplained=int((share[failed] <= most).sum()),
+        unexplained=int((every_share[failed] <= most).sum()),
     )
+
+
+def _rank_correlation(pair: Sequence[Sequence[float]], groups: Sequence[int]) -> RankCorrelation | None:
+    """Of two figures [n], by a permutation test that deals one of them out anew within ``groups`` of these sizes."""
+    ranks = [stats.rankdata(np.round(figure, 12)) for figure in pair]
+    if len(ranks[0]) < 3 or any(np.ptp(each) == 0 for each in ranks):
+        return None
+    centred = [(each - each.mean()) / each.std() for each in ranks]
+    rng, ends = np.random.default_rng(0), np.cumsum([0, *groups])
+    tiled = np.tile(centred[1], (PERMUTATIONS, 1))
+    parts = [rng.permuted(tiled[:, begin:end], axis=1) for begin, end in itertools.pairwise(ends)]
+    expected = np.concatenate(parts, axis=1) @ centred[0] / len(centred[0])
+    found = float(np.mean(centred[0] * centred[1]))
+    as_far = int((np.abs(expected) >= abs(found) - 1e-9).sum())
+    return RankCorrelation(value=found, chance=(as_far + 1) / (PERMUTATIONS + 1), number=len(ranks[0]))

@@ -33,7 +33,7 @@ short task. A run that is finished is not run again.
 A threshold is held from the first of {hold} evaluations in a row whose mean return reaches it; a return is known only
 where an evaluation was ({intervals}). Means over seeds, the seeds in brackets; "2 of 3" is how many of them got there,
 and the mean is theirs; "never" gives the budget. Seconds are wall time of one process without the evaluations, on the
-machine that ran the grid: to compare algorithms, not machines.
+machine that ran the grid, beside other work for a part of it: to compare algorithms, not machines.
 
 ## At the end of the budget
 
@@ -51,7 +51,10 @@ Mean of the last {hold} evaluations; the best evaluation of each seed, mean over
 
 - **Tasks**: as Gymnasium has them, with default step limits and rewards; no shaping.
 - **Budgets**: those of the algorithms may differ, since a step of JEPA takes as long as many of theirs: see the seconds
-  above. A threshold that was reached late in the baselines' budgets was out of reach in ours.
+  above. A threshold that was reached late in the baselines' budgets was out of reach in ours; and where ours ends a few
+  evaluations after the threshold, nobody has seen whether the return would have stayed there.
+- **Choice of settings**: the preset was chosen by runs on these tasks and seeds, so that its figures flatter it as the
+  Zoo's settings for each task flatter the baselines.
 - **Evaluation**: {episodes} episodes per point without exploration. Their seeds are never training's; they are the same
   for every algorithm and at every point of a run.
 - **JEPA**: {jepa}

@@ -74,9 +74,9 @@ def _shape_kept(results: Results) -> str:
     accuracy = span(lambda run: run["accuracy"])
     text = (
         f"In {len(kept)} of the {len(runs)} runs of the rows {names}, the latent keeps a shape apart as well: a linear "
-        f"probe reads it with accuracy {shape}, against at most {anchored:.2f} in the reward row. Each count then has "
-        f"several clusters, and the nearest of nine centroids is no measure of it: accuracy {accuracy} where a linear "
-        f"probe still reads the count with {count}."
+        f"probe reads it with accuracy {shape}, against at most {anchored:.2f} in the reward row. In some of them each "
+        f"count then has several clusters, of which the nearest of nine centroids is no measure: accuracy {accuracy} "
+        f"where a linear probe still reads the count with {count}."
     )
     return filled(text)
 

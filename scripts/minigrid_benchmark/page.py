@@ -13,7 +13,6 @@ from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.prose import compose
 from jepa_rl.scripts.minigrid_benchmark.summary import (
     LEVELS,
-    Interval,
     Results,
     Run,
     interquartile_mean,
@@ -69,24 +68,39 @@ def scores(results: Results, tasks: Sequence[Task], name: str, read: Callable[[R
 
 def overall_table(results: Results) -> str:
     """Interquartile means over tasks and seeds, and how probably the first algorithm beats each other."""
-    tasks = [task for task in results.tasks if all(results.of(task, name) for name in results.algorithms)]
-    if not tasks:
-        return "No task has results of every algorithm yet."
     first, *others = results.algorithms
-    body = []
-    shortest = {task.env_id: min(task.budget(name).env_steps for name in results.algorithms) for task in tasks}
+    shortest = {task.env_id: min(task.budget(name).env_steps for name in results.algorithms) for task in results.tasks}
     measures: dict[str, Callable[[Run], float]] = {
         "success at the end": lambda run: run.final,
         "success over the steps that all have": lambda run: run.area(shortest[run.cell["env_id"]]),
     }
+    of_all = _shared(results, results.algorithms)
+    of_two = {name: _shared(results, [first, name]) for name in others}
+    body = []
     for label, read in measures.items():
-        by_name = {name: scores(results, tasks, name, read) for name in results.algorithms}
-        means: list[Interval] = [interquartile_mean(by_name[name]) for name in results.algorithms]
-        chances = [probability_of_improvement(by_name[first], by_name[name]) for name in others]
-        body.append([label, *(each.text() for each in (*means, *chances))])
-    header = ["over " + ("one task" if len(tasks) == 1 else f"{len(tasks)} tasks")]
-    header += [f"{NAMES[name]}: IQM" for name in results.algorithms]
-    return markdown([*header, *(f"P({NAMES[first]} > {NAMES[name]})" for name in others)], body)
+        means = [_mean_of(scores(results, of_all, name, read)) for name in results.algorithms]
+        chances = []
+        for name, tasks in of_two.items():
+            ours, theirs = (scores(results, tasks, each, read) for each in (first, name))
+            chances.append(probability_of_improvement(ours, theirs).text() if tasks else "-")
+        body.append([label, *means, *chances])
+    header = [f"{NAMES[name]}: IQM, {_number(of_all)}" for name in results.algorithms]
+    header += [f"P({NAMES[first]} > {NAMES[name]}), {_number(tasks)}" for name, tasks in of_two.items()]
+    return markdown(["", *header], body)
+
+
+def _shared(results: Results, names: Sequence[str]) -> list[Task]:
+    """The tasks that all these algorithms have runs of."""
+    return [task for task in results.tasks if all(results.of(task, name) for name in names)]
+
+
+def _mean_of(found: Sequence[Sequence[float]]) -> str:
+    """The interquartile mean; of fewer than four runs it would leave none out."""
+    return interquartile_mean(found).text() if sum(map(len, found)) >= 4 else "-"
+
+
+def _number(tasks: Sequence[Task]) -> str:
+    return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
 def end_table(results: Results) -> str:

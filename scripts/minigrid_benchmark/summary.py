@@ -96,7 +96,7 @@ class Interval:
 
 
 def interquartile_mean(scores: Sequence[Sequence[float]]) -> Interval:
-    """Mean of the middle half of all runs, ``scores`` by task, each with one entry per seed (arXiv:2108.13264).
+    """Mean of all runs but a quarter at each end, rounded down; ``scores`` by task, an entry per seed (arXiv:2108.13264).
 
     The interval is a bootstrap's that draws seeds with replacement within each task.
     """
@@ -133,4 +133,6 @@ def _bootstrapped(scores: Sequence[Sequence[float]], statistic: Callable[..., np
     found = stats.bootstrap(
         samples, statistic, n_resamples=RESAMPLES, vectorized=True, method="percentile", rng=rng
     ).confidence_interval
+    if found.low == found.high:  # few seeds that agree say nothing of the spread of others
+        return Interval(value=value)
     return Interval(value=value, low=float(found.low), high=float(found.high))

@@ -18,6 +18,7 @@ from jepa_rl.scripts.noise_study.summary import (
     success,
 )
 from jepa_rl.scripts.reporting.paragraphs import filled, listed
+from jepa_rl.scripts.reporting.tables import Estimate, estimate
 
 KEPT = 0.1  # share of the latents from which on the distractor counts as kept
 HELD = 0.9  # of the success that a row has over random actions without a distractor
@@ -56,22 +57,33 @@ def where_it_breaks(results: Results, chosen: Task) -> str:
         if not best.seeds:
             continue
         gain = best.mean - reference["success"]
-        lost = _lost(results, chosen, each, reference["success"] + HELD * gain)
+        lost, open_ = _losses(results, chosen, each, best, reference["success"] + HELD * gain)
         if gain < LEARNED:
             told = "not clearly better than random actions"
         else:
-            told = f"lost at {listed(lost)}" if lost else "held at every level"
+            parts = [f"lost at {listed(lost)}"] if lost else []
+            parts += [f"lower by the mean, not shown, at {listed(open_)}"] if open_ else []
+            told = "; ".join(parts) or "held at every level"
         lines.append(filled(f"- {each.name}: {best.mean:.2f} without a distractor, {told}", "  "))
     rule = (
         f"Success, lost where less than {HELD:g} of what the row has over random actions ({reference['success']:.2f}) "
-        "without a distractor is left:"
+        "without a distractor is left, if the 95 % interval of the difference, seed by seed, shows that it is lower:"
     )
     return f"{filled(rule)}\n\n" + "\n".join(lines)
 
 
-def _lost(results: Results, chosen: Task, each: Row, needed: float) -> list[str]:
-    found = {level.name: results.estimate(success, chosen, level, each) for level in results.levels(chosen)}
-    return [f"{name} ({one.mean:.2f})" for name, one in found.items() if one.seeds and one.mean < needed]
+def _losses(results: Results, chosen: Task, each: Row, best: Estimate, needed: float) -> tuple[list[str], list[str]]:
+    """The levels at which success is below ``needed``: those whose difference from ``best`` is shown, and the others."""
+    shown, others = [], []
+    for level in results.levels(chosen):
+        found = results.estimate(success, chosen, level, each)
+        if not found.seeds or found.mean >= needed:
+            continue
+        same_seeds = found.seeds == best.seeds
+        difference = estimate([a - b for a, b in zip(found.values, best.values, strict=True)]) if same_seeds else None
+        lower = difference is not None and difference.mean + difference.half_width < 0
+        (shown if lower else others).append(f"{level.name} ({found.mean:.2f})")
+    return shown, others
 
 
 def fewer_labels(results: Results, chosen: Task) -> str:
@@ -85,7 +97,11 @@ def fewer_labels(results: Results, chosen: Task) -> str:
             told.append(f"{row(slug).name.removeprefix('reward ')}: {found.mean:.2f} and {control:.2f}")
     if len(told) < 2:
         return ""
-    return filled(f"Fewer labels at *{level.name}*, linear probe of the {signal} and success: {'; '.join(told)}.")
+    text = (
+        f"Fewer labels at *{level.name}*, linear probe of the {signal} and success: {'; '.join(told)}. In the row without "
+        "labels for the encoder the planner's head reads all of them, in the others as many as the encoder."
+    )
+    return filled(text)
 
 
 def agreement(results: Results, chosen: Task) -> str:
@@ -95,7 +111,7 @@ def agreement(results: Results, chosen: Task) -> str:
     lines = []
     for slug in FOLLOWED:
         objective = "autoencoder" if slug == "reconstruction" else "jepa"
-        agreed, against = 0, []
+        agreed, open_, against = 0, 0, []
         for level in levels:
             found, predicted = (
                 results.estimate(shares_ratio, chosen, level, row(slug)),
@@ -103,12 +119,15 @@ def agreement(results: Results, chosen: Task) -> str:
             )
             if not found.seeds or not predicted:
                 continue
-            if (found.mean > 0.5) == (predicted > 0):
+            if not abs(found.mean - 0.5) > found.half_width:  # NaN for fewer than three seeds
+                open_ += 1
+            elif (found.mean > 0.5) == (predicted > 0):
                 agreed += 1
             else:
                 against.append(f"{level.name} ({found.mean:.2f})")
-        if agreed or against:
-            total, rest = agreed + len(against), f", not at {listed(against)}" if against else ""
+        if agreed or against or open_:
+            total, rest = agreed + len(against) + open_, f", not at {listed(against)}" if against else ""
+            rest += f", open at {open_}, whose interval holds both" if open_ else ""
             lines.append(
                 filled(f"- {row(slug).name}, by the {OBJECTIVES[objective]}: at {agreed} of {total} levels{rest}", "  ")
             )

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.anchors_benchmark import command, measure
 from jepa_rl.scripts.anchors_benchmark.measure import representation, situations
 from jepa_rl.scripts.anchors_benchmark.page import render, steps_text
-from jepa_rl.scripts.anchors_benchmark.summary import chance, merged_share, relation
+from jepa_rl.scripts.anchors_benchmark.summary import chance, holm, merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
@@ -230,33 +231,30 @@ def write_run(folder, chosen, slug, seed, success, merged):
 
 
 def test_the_page_says_what_the_results_say(tmp_path):
-    for seed in range(4):
+    for seed in range(5):
         write_run(tmp_path, EASY, "joint", seed, [0.2, 1.0, 1.0, 1.0], merged=seed)
         write_run(tmp_path, EASY, "dynamics-only", seed, [0.0, 0.1, 0.1, 0.1], merged=30 + seed)
         write_run(tmp_path, EASY, "auxiliaries-only", seed, [0.2, 1.0, 1.0, 1.0], merged=2)
         write_run(tmp_path, HARD, "joint", seed, [0.0, 0.0, 0.1, 0.1], merged=5)
     page = render(tmp_path, tmp_path / "page.md").read_text()
-    assert "**The grid is not complete: 16 of 160 runs.**" in page
-    assert (
-        "- (a) joint against **(b) dynamics only**: at the end (a) is better (P = 1.00 (1.00 to 1.00), p = 0.029), "
-        "over the budget (a) is better" in page
+    assert "**The grid is not complete: 20 of 160 runs.**" in page
+    # Two of 252 ways to deal ten runs out are so far apart; two comparisons.
+    told = re.search(
+        r"\(b\) dynamics only\*\*: at the end \(a\) is better \(P = 1\.00; p = (0\.01\d)\), over the budget", page
     )
-    assert (
-        "- (a) joint against **(d) auxiliaries only**: at the end no difference is shown (P = 0.50 (0.50 to 0.50), p = 1)"
-        in page
-    )
+    assert float(told[1]) == pytest.approx(2 * 2 / 252, abs=0.003)
+    assert "- (a) joint against **(d) auxiliaries only**: at the end no difference is shown (P = 0.50; p = 1)" in page
     assert (
         "**On DoorKey-5x5, SimpleCrossingS9N1: joint training (a) ends with more success than (b) dynamics only; "
         "shows no difference from (d) auxiliaries only.**" in page
     )
-    assert "**Runs that merge more succeed less on 1 of 2 tasks (DoorKey-5x5). Failing runs that merge no more" in page
-    assert "of the same task that does not fail: 0 of 8.**" in page
+    assert "**More merging is shown to go with less success on 0 of 2 tasks. Runs that end below 0.5 although" in page
+    assert "merging alone is not their reason: 0 of 10.**" in page
     assert "| (a) joint | 1.00 ± 0.00 | 0.10 ± 0.00 |" in page
     assert "| (b) dynamics only | 0.10 ± 0.00 | - |" in page
-    assert "2,000 (2,000, 2,000, 2,000, 2,000); 2,000 ± 0" in page
-    assert "- **DoorKey-5x5**: runs that merge more succeed less (rank correlation -0." in page
-    assert "so that merging is not their reason: 0 of 4" in page
-    assert "- **SimpleCrossingS9N1**: merging or success does not vary over the 4 runs" in page
+    assert "2,000 (2,000, 2,000, 2,000, 2,000, 2,000) ± 0" in page
+    assert "- **DoorKey-5x5**: 3 variants: -1.00, p = 0.33" in page
+    assert "- **SimpleCrossingS9N1**: merging or success does not vary" in page
     assert "DoorKey-5x5: 7 of 107" in page
 
 
@@ -269,10 +267,30 @@ def test_failures_without_merging_are_counted():
     runs = (a_run(1.0, 2), a_run(0.9, 1), a_run(0.1, 2), a_run(0.0, 1), a_run(0.0, 9))
     assert merged_share(runs[-1]) == 0.9
     found = relation(Results(runs, unfinished=0), EASY)
-    assert (found.runs, found.failed, found.unexplained) == (5, 3, 2)
-    assert found.rank_correlation < 0
+    assert (found.failed, found.unexplained) == (3, 2)
+    assert found.between is None  # there is one variant
+    assert found.within.value < 0
     assert not found.merging_hurts  # five runs are too few to show it
     assert relation(Results(runs[2:], unfinished=0), EASY).unexplained == 0  # nobody succeeded to compare with
+
+
+def test_seeds_that_are_alike_do_not_count_as_so_many_proofs():
+    """Two variants of ten equal runs each, one of which merges more and succeeds less: two points, not twenty."""
+
+    def runs_of(slug, merged, successes):
+        cell = {"env_id": EASY.env_id, "algo": slug, "env_steps": 1, "eval_every": 1}
+        found = {"merged_pairs": {"0.1": merged}, "separable_pairs": 100}
+        return [Run({"cell": cell, "representation": found}, {"success_sampled": np.full(3, s)}) for s in successes]
+
+    alike = (*runs_of("joint", 0, [1.0] * 10), *runs_of("dynamics-only", 60, [0.2] * 10))
+    assert not relation(Results(alike, unfinished=0), EASY).merging_hurts
+    steps = [run for n, slug in enumerate(NAMES) for run in runs_of(slug, 10 * n, [1 - n / 10] * 2)]
+    ordered = relation(Results(tuple(steps), unfinished=0), EASY)
+    assert ordered.between.value == pytest.approx(-1)
+    assert ordered.between.hurts
+    assert ordered.within is None
+    spread = tuple(run for n in range(8) for run in runs_of("joint", 10 * n, [0.9 - n / 10]))
+    assert relation(Results(spread, unfinished=0), EASY).within.hurts
 
 
 def test_seeds_that_never_hold_the_level_count_with_the_budget():
@@ -281,8 +299,11 @@ def test_seeds_that_never_hold_the_level_count_with_the_budget():
         return Run({"cell": {}}, {"success_sampled": np.array(success), "env_steps": steps})
 
     never, soon = a_run([0.0, 0.0, 1.0, 1.0]), a_run([1.0, 1.0, 1.0, 1.0])
-    assert steps_text(EASY, [never, never]) == "never (6,000)"
-    assert steps_text(EASY, [never, soon]) == "1,500 (1 of 2); 3,750"
+    lost = a_run([0.0, 0.0, 1.0, 0.0])
+    assert steps_text(EASY, [lost, lost]) == "never (6,000)"
+    assert steps_text(EASY, [lost, never]) == "never (6,000), 1 at the end"
+    assert steps_text(EASY, [lost, soon]) == "1,500 (1 of 2); at least 3,750"
+    assert steps_text(EASY, [soon, soon, soon]) == "1,500 (1,500, 1,500, 1,500) ± 0"
 
 
 def test_tasks_go_by_id_or_short_name():
@@ -297,3 +318,9 @@ def test_four_runs_that_beat_four_others_are_a_difference_and_three_are_not():
     assert chance([better, better], [worse, worse]) == pytest.approx(2 / 70**2, abs=0.001)
     assert chance([better, worse], [worse, better]) == 1
     assert chance([better[:2]], [worse]) is None
+
+
+def test_holm_multiplies_the_least_chance_by_their_number_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
+    assert holm([0.4, 0.6]) == [0.8, 0.8]
+    assert holm([]) == []

@@ -329,15 +329,20 @@ def test_statements_follow_the_results():
         ("frozen-loud", "reward"): (0.7, 0.2, 0.96),
         ("frozen-loud", "ema"): (0.1, 0.8, 0.3),
     }
-    runs = [
-        {
-            "cell": {"task": "counting", "level": level, "row": how, "seed": 0, "quick": False},
+
+    def run_of(level, how, seed, signal, noise, control):
+        return {
+            "cell": {"task": "counting", "level": level, "row": how, "seed": seed, "quick": False},
             "shares": {"signal": signal} | ({"distractor": noise} if noise else {}),
             "probes": {"count_linear": {"score": signal}},
             "success": control,
         }
-        for (level, how), (signal, noise, control) in made.items()
-    ]
+
+    runs = [run_of(*key, seed, *figures) for key, figures in made.items() for seed in range(3)]
+    for seed, control in enumerate((0.9, 0.9, 0.1)):  # of one seed in three, which shows nothing
+        runs.append(run_of("none", "reconstruction", seed, 0.9, 0.0, 0.9))
+        runs.append(run_of("fresh-loud", "reconstruction", seed, 0.9, 0.02, control))
+        runs.append(run_of("frozen-loud", "reconstruction", seed, 0.5, (0.1, 0.5, 0.9)[seed], 0.9))
     for how, score in (("reward", 0.99), ("reward-2", 0.7), ("dynamics", 0.5), ("ema", 0.9), ("untrained", 0.8)):
         cell_of = {"task": "bit", "level": "fresh", "row": how, "seed": 0, "quick": False}
         runs.append(
@@ -362,18 +367,20 @@ def test_statements_follow_the_results():
     references.append({"cell": {"task": "bit", "level": "fresh"}, "order": bit_order, "success": 0.2})
     results = Results(tuple(runs), tuple(references))
     kept = findings.who_keeps(results, counting)
-    assert "**fresh 0.05**: kept by no row; not by reward 100 % (0.02) and EMA (0.03)" in kept
-    assert "**frozen 0.05**: kept by reward 100 % (0.20) and EMA (0.80)" in kept
+    assert "**fresh 0.05**: kept by no row; not by reward 100 % (0.02), EMA (0.03) and reconstruction (0.02)" in kept
+    assert "**frozen 0.05**: kept by reward 100 % (0.20), EMA (0.80) and reconstruction (0.50)" in kept
     assert "none" not in kept
     breaks = findings.where_it_breaks(results, counting)
     assert "- reward 100 %: 1.00 without a distractor, held at every level" in breaks
     assert "- EMA: 0.80 without a distractor, lost at frozen 0.05 (0.30)" in breaks
+    assert "- reconstruction: 0.90 without a distractor, lower by the mean, not shown, at fresh 0.05 (0.63)" in breaks
     assert "- inverse: 0.35 without a distractor, not clearly better than random actions" in breaks
     assert "over random actions (0.30) without a distractor" in breaks
     agreed = findings.agreement(results, counting)
     assert "before the signal at frozen 0.05." in agreed
     assert "- reward 100 %, by the JEPA: at 1 of 2 levels, not at frozen 0.05 (0.22)" in agreed
     assert "- EMA, by the JEPA: at 2 of 2 levels" in agreed
+    assert "- reconstruction, by the autoencoder: at 1 of 2 levels, open at 1, whose interval holds both" in agreed
     told = findings.verdict(results, bit)
     assert "The linear theory's JEPA never learns the bit." in told
     assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.500, EMA 0.900)" in told
