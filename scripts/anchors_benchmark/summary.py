@@ -161,7 +161,9 @@ def relation(results: Results, task: Task) -> Relation:
     failed = every_success < FAILED
     most = every_share[~failed].max(initial=-1.0)
     return Relation(
-        between=_rank_correlation([[np.mean(each) for each in figure] for figure in (share, success)], [len(groups)]),
+        between=_rank_correlation(
+            [np.array([np.mean(each) for each in figure]) for figure in (share, success)], [len(groups)]
+        ),
         within=_rank_correlation(
             [np.concatenate([np.array(each) - np.mean(each) for each in figure]) for figure in (share, success)],
             [len(runs) for runs in groups],
@@ -171,7 +173,7 @@ def relation(results: Results, task: Task) -> Relation:
     )
 
 
-def _rank_correlation(pair: Sequence[Sequence[float]], groups: Sequence[int]) -> RankCorrelation | None:
+def _rank_correlation(pair: Sequence[np.ndarray], groups: Sequence[int]) -> RankCorrelation | None:
     """Of two figures [n], by a permutation test that deals one of them out anew within ``groups`` of these sizes."""
     ranks = [stats.rankdata(np.round(figure, 12)) for figure in pair]
     if len(ranks[0]) < 3 or any(np.ptp(each) == 0 for each in ranks):

@@ -74,7 +74,8 @@ def where_it_breaks(results: Results, chosen: Task) -> str:
 
 def _losses(results: Results, chosen: Task, each: Row, best: Estimate, needed: float) -> tuple[list[str], list[str]]:
     """The levels at which success is below ``needed``: those whose difference from ``best`` is shown, and the others."""
-    shown, others = [], []
+    shown: list[str] = []
+    others: list[str] = []
     for level in results.levels(chosen):
         found = results.estimate(success, chosen, level, each)
         if not found.seeds or found.mean >= needed:

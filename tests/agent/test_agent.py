@@ -172,8 +172,9 @@ def test_evaluate_policy_and_checkpoint_callback_serve_as_they_are(small_config,
     assert isinstance(agent, BaseAlgorithm)
     agent.learn(80, callback=CheckpointCallback(save_freq=20, save_path=str(tmp_path), name_prefix="a"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_40_steps.zip", "a_80_steps.zip"]
-    mean, _ = evaluate_policy(agent, agent.get_env(), n_eval_episodes=3)
-    assert mean >= 8
+    returns, lengths = evaluate_policy(agent, agent.get_env(), n_eval_episodes=3, return_episode_rewards=True)
+    assert len(returns) == 3
+    assert returns == lengths  # each step pays 1
     parameters = agent.get_parameters()
     other = JEPAAgent(small_config, "CartPole-v1", seed=7)
     other.set_parameters(parameters)
@@ -409,3 +410,41 @@ def test_a_config_survives_json_and_refuses_unknown_options():
 def test_a_choice_that_there_is_not_is_refused_where_it_is_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_plan_goes_on_only_in_its_episode_and_where_it_was_followed(small_config, clock_env):
+    exploration = ExplorationConfig(warmup=0, epsilon_start=0.5, epsilon_end=0.5)
+    agent = JEPAAgent(dataclasses.replace(small_config, exploration=exploration), clock_env, seed=0)
+    explorer, explored, seen = agent.collector.explorer, [], set()
+    choose = explorer.choose
+    explorer.choose = lambda *arguments: explored.append(choose(*arguments)) or explored[-1]
+
+    def check(local, _):
+        assert np.array_equal(agent.collector.warm, ~explored[-1][0] & ~local["dones"])
+        seen.update(zip(explored[-1][0].tolist(), local["dones"].tolist(), strict=True))
+        return True
+
+    agent.learn(60, callback=check)
+    assert len(seen) == 4
+
+
+def test_training_draws_among_good_plans_and_predict_does_as_it_is_told(small_config):
+    exploration = ExplorationConfig(warmup=0, epsilon_start=0, epsilon_end=0)
+    agent, seen = JEPAAgent(dataclasses.replace(small_config, exploration=exploration), "CartPole-v1", seed=0), []
+    planner = agent.planner
+
+    class Recorder:
+        def plan(self, *arguments, **options):
+            seen.append(options["deterministic"])
+            return planner.plan(*arguments, **options)
+
+    agent.planner = Recorder()
+    agent.learn(2)
+    for told in (True, False):
+        agent.predict(np.zeros((1, 4), np.float32), deterministic=told)
+    assert seen == [False, True, False]
+
+
+def test_the_rate_falls_as_a_cosine():
+    share = TrainingConfig(schedule="cosine").rate_share
+    assert [share(left) for left in (1.0, 0.75, 0.5, 0.0)] == pytest.approx([1, 0.5 * (1 + 2**-0.5), 0.5, 0])

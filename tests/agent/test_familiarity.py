@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from jepa_rl.agent import AgentConfig, JEPAAgent, TrainingConfig
+from jepa_rl.agent import AgentConfig, ExplorationConfig, JEPAAgent, TrainingConfig
 from jepa_rl.agent.episode_memory import ROOM, EpisodeMemory, pack_memories, unpack_memories
 from jepa_rl.agent.familiarity import REFRESH, Familiarity, imagined_visits
 from jepa_rl.planners import PlannerConfig
@@ -184,6 +184,54 @@ def test_predict_leaves_the_state_that_it_is_given_alone():
     assert [len(memory) for memory in after[1]] == [2, 1]
     for name, value in pack_memories(state[1].tolist()).items():
         assert np.array_equal(value, before[name]), name
+
+
+def require_true(memory):
+    """Every outcome that the memory holds is where that action leads in the corridor."""
+    places = [int(each) for each in memory.observations]
+    for place, row in zip(places, memory.outcomes, strict=True):
+        for action, reached in enumerate(row):
+            assert reached < 0 or places[reached] == np.clip(place + (-1, 1, 0)[action], 0, LENGTH)
+
+
+def walker() -> JEPAAgent:
+    """Plans two steps ahead, and half of its actions are not those of the plan."""
+    config = AgentConfig(
+        planner=PlannerConfig(kind="exhaustive", horizon=2, revisit_cost=0.1),
+        training=TrainingConfig(starts=10_000),
+        exploration=ExplorationConfig(warmup=0, epsilon_start=0.5, epsilon_end=0.5),
+    )
+    return JEPAAgent(config, lambda: gym.wrappers.TimeLimit(Clueless(), 100), seed=0, device="cpu")
+
+
+def test_memories_hold_where_the_actions_that_were_taken_led():
+    agent = walker()
+    agent.learn(60, callback=lambda *_: require_true(agent.collector.memories[0]) or True)
+
+
+def test_what_predict_remembers_is_where_its_actions_led():
+    agent, env = walker(), Clueless()
+    observation, state, starts = env.reset()[0], None, np.ones(1, bool)
+    for _ in range(LENGTH - 1):
+        action, state = agent.predict(np.array([observation]), state=state, episode_start=starts)
+        observation, *_ = env.step(int(action[0]))
+        starts = np.zeros(1, bool)
+    require_true(state[1][0])
+
+
+def test_a_visit_costs_what_the_setting_says(monkeypatch):
+    agent, seen = untrained(0.25), {}
+    monkeypatch.setattr(agent.familiarity, "outcome_visits", lambda memories: torch.tensor([[4.0, 0.0, 2.0]]))
+    planner = agent.planner
+
+    class Recorder:
+        def plan(self, *arguments, **options):
+            seen.update(options)
+            return planner.plan(*arguments, **options)
+
+    agent.planner = Recorder()
+    agent.predict(np.array([3]))
+    assert seen["first_cost"].tolist() == [[1.0, 0.0, 0.5]]
 
 
 @pytest.mark.parametrize(

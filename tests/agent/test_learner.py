@@ -140,3 +140,16 @@ def test_an_agent_learns_with_each_weighting_and_resumes_exactly(agent_of, tmp_p
             agent.learn(20, reset_num_timesteps=False)
         one, two = whole.model.state_dict(), resumed.model.state_dict()
         assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_encoder_has_a_rate_of_its_own_and_all_weights_decay(small_config):
+    training = dataclasses.replace(small_config.training, learning_rate=2e-3, encoder_rate=0.25, weight_decay=0.1)
+    agent = JEPAAgent(dataclasses.replace(small_config, training=training), "CartPole-v1", seed=0).learn(30)
+    agent.learner.update(agent.replay.sample(8, 3, np.random.default_rng(0)), 0.5)
+    settings = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in agent.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert {settings[id(parameter)] for parameter in agent.model.encoder.parameters()} == {(2e-3 * 0.5 * 0.25, 0.1)}
+    assert {settings[id(parameter)] for parameter in agent.model.dynamics.parameters()} == {(2e-3 * 0.5, 0.1)}

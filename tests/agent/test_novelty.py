@@ -114,3 +114,20 @@ def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(tmp_path):
 def test_novelty_needs_discrete_actions():
     with pytest.raises(ValueError, match=r"exploration.kind novelty .* needs a Discrete action space, got Box"):
         JEPAAgent(AgentConfig(exploration=ExplorationConfig(kind="novelty")), "Pendulum-v1", seed=0)
+
+
+def test_unpaid_episodes_bring_seeking_back_and_the_end_of_an_episode_decides_anew():
+    rng = np.random.default_rng(0)
+    seeker = NoveltySeeking(ExplorationConfig(kind="novelty", epsilon_start=0.5, novelty_steps=10**9), 1)
+    seeker.begin(rng)
+
+    def note(reward, done):
+        seeker.note(np.zeros(1, np.int64), np.array([reward]), np.array([done]), rng)
+        return bool(seeker.seeking[0])
+
+    note(1.0, True)
+    assert seeker.success == pytest.approx(0.1)
+    note(0.0, True)
+    assert seeker.success == pytest.approx(0.09)
+    assert len({note(0.0, False) for _ in range(50)}) == 1
+    assert 0.3 < np.mean([note(0.0, True) for _ in range(200)]) < 0.7

@@ -58,7 +58,7 @@ def test_discrete_actions_take_no_noise(with_policy):
 def test_noise_must_be_a_size():
     with pytest.raises(ValueError, match=r"exploration\.noise must be at least 0 action units, got -0\.1"):
         ExplorationConfig(noise=-0.1)
-    with pytest.raises(ValueError, match=r"exploration\.noise must be at least 0 action units, got inf"):
+    with pytest.raises(ValueError, match=r"exploration\.noise must be a finite number, got inf"):
         ExplorationConfig(noise=float("inf"))
 
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import jepa_rl.envs  # noqa: F401
-from jepa_rl.agent import CheckpointError, JEPAAgent, SeededEpisodes, preset
+from jepa_rl.agent import CheckpointError, ExplorationConfig, JEPAAgent, SeededEpisodes, preset
 from jepa_rl.agent.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from jepa_rl.world_model import MaskedConfig, PatchConfig
 
@@ -120,6 +120,14 @@ def test_an_environment_that_is_not_deterministic_is_found_out(small_config, tmp
     assert loaded.env.env_method("position") == expected
     loaded.learn(18, reset_num_timesteps=False)
     assert len(loaded.replay) == loaded.num_timesteps == 82
+
+
+def test_held_actions_are_held_on_when_resumed(small_config, tmp_path):
+    config = dataclasses.replace(small_config, exploration=ExplorationConfig(kind="random", repeat=7))
+    whole = JEPAAgent(config, "Pendulum-v1", seed=0).learn(60)
+    JEPAAgent(config, "Pendulum-v1", seed=0).learn(30).save(tmp_path / "a")
+    resumed = JEPAAgent.load(tmp_path / "a", "Pendulum-v1").learn(30, reset_num_timesteps=False)
+    assert np.array_equal(whole.replay.state()["action"], resumed.replay.state()["action"])
 
 
 def test_a_new_count_of_steps_after_loading_begins_the_next_episodes(small_config, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from jepa_rl.planners import DiscreteActions, PlannerConfig, make_planner
+from jepa_rl.planners import BoxActions, DiscreteActions, PlannerConfig, make_planner
+from jepa_rl.planners.cem import CEMPlanner
 from jepa_rl.planners.sampling import Candidates, elite_mask
 
 
@@ -50,6 +51,23 @@ def test_the_best_comes_first_and_of_equals_the_earlier():
     )
     assert best.actions.squeeze(-1).tolist() == [1, 7]
     assert best.value.tolist() == [-1.0, 1.0]
+
+
+def test_as_many_elites_as_stated_compete_again(random_mdp, generator, monkeypatch):
+    model, seen, weigh = random_mdp(0, DiscreteActions(3)), [], CEMPlanner.weigh
+    monkeypatch.setattr(CEMPlanner, "weigh", lambda self, returns: seen.append(returns) or weigh(self, returns))
+    planner = cem(model.space, horizon=2, samples=20, elites=10, iterations=3, elite_carry_fraction=0.5)
+    planner.plan(model, model.latents(0), generator=generator)
+    assert [each.shape[1] for each in seen] == [20, 25]
+    assert torch.equal(seen[1][:, :5], seen[0].topk(5).values)
+
+
+def test_no_refit_goes_below_the_least_deviation(quadratic, generator):
+    seen, step = [], quadratic.step
+    quadratic.step = lambda latent, action: seen.append(action) or step(latent, action)
+    config = PlannerConfig(kind="cem", horizon=2, samples=500, elites=5, iterations=6, momentum=0.0, min_std=0.2)
+    make_planner(config, BoxActions(2), 1.0).plan(quadratic, quadratic.latents(0), generator=generator)
+    assert seen[-1].std(0).min() > 0.12
 
 
 def test_elites_that_are_carried_over_are_not_imagined_again(random_mdp, generator):

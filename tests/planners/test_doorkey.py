@@ -59,3 +59,29 @@ def test_a_planner_fetches_the_key_and_opens_the_door_in_the_fewest_steps(kind, 
         assert terminated == (step == expected - 1)
     assert info["success"]
     assert reward > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "horizon", "arrives"), [("exhaustive", 2, True), ("cem", 2, True), ("exhaustive", 1, False)]
+)
+def test_a_planner_sees_as_far_as_its_horizon(kind, horizon, arrives, tabular_model, generator):
+    """The values end two steps before the goal's light reaches the agent: only who looks two steps ahead gets there."""
+    table = minigrid_table(make_env("MiniGrid-DoorKey-5x5-v0"), seed=SEED)
+    value, swept = np.zeros(len(table.label)), []
+    while not value[table.start]:  # swept[n] knows of the goal up to n steps from it
+        swept.append(value)
+        value = (table.reward + DISCOUNT * ~table.terminated * value[table.transition]).max(1)
+    space, state = DiscreteActions(table.transition.shape[1]), table.start
+    model = tabular_model(
+        space=space,
+        next_state=table.transition,
+        reward=table.reward,
+        continuation=1.0 - table.terminated,
+        state_value=value,
+    )
+    planner = make_planner(PlannerConfig(kind=kind, horizon=horizon, samples=512), space, DISCOUNT)
+    for left in range(len(swept), 0, -1):
+        model.state_value = swept[max(left - 2, 0)]
+        action = int(planner.plan(model, model.latents(state), generator=generator).action)
+        done, state = bool(table.success[state, action]), int(table.transition[state, action])
+    assert done == arrives

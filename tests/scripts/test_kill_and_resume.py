@@ -44,7 +44,7 @@ def test_a_run_killed_three_times_equals_one_that_never_stopped(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start("train", "counting", "--out", str(whole), *OPTIONS))
 
-    chance = random.Random()
+    chance = random.Random(0)
     process = start("train", "counting", "--out", str(killed), *OPTIONS)
     wait_for(killed / "config.json", process)
     pauses = []
@@ -52,12 +52,14 @@ def test_a_run_killed_three_times_equals_one_that_never_stopped(tmp_path):
         pauses.append(chance.uniform(0.0, 1.5))
         wait_for(killed / "progress.csv", process)
         time.sleep(pauses[-1])
+        if (killed / "result.json").exists():  # a fast machine is through already
+            break
         process.send_signal(signal.SIGKILL)
         process.communicate()
         (killed / "progress.csv").unlink()  # so that the next process is seen to have begun
         process = start("resume", str(killed), *RESUME_OPTIONS)
     _, error = process.communicate(timeout=300)
-    assert process.returncode == 0 or "is complete" in error, error
+    assert process.returncode == 0, error
 
     one, two = (read_checkpoint(folder / "checkpoint" / "agent.zip") for folder in (whole, killed))
     assert one.tensors.keys() == two.tensors.keys()

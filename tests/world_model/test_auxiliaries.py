@@ -261,7 +261,7 @@ def test_an_unknown_target_names_the_nearest(registry):
     ("choices", "message"),
     [
         ({"target": "noise", "weight": -1.0}, "'noise': weight must be at least 0, got -1.0"),
-        ({"target": "noise", "weight": math.nan}, "'noise': weight must be at least 0, got nan"),
+        ({"target": "noise", "weight": math.nan}, "'noise': weight must be a finite number, got nan"),
         ({"target": "noise", "label_fraction": 1.1}, r"'noise': label_fraction must be in \[0, 1\], got 1.1"),
         ({"target": "noise", "label_fraction": 0.0}, "'noise': label_fraction must be above 0 where the task has a weight"),
         ({"target": "noise", "hidden": 0}, "'noise': hidden must be at least 1, got 0"),

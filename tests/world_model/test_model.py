@@ -298,3 +298,34 @@ def test_bounds_are_used_where_they_are_asked_for(scale):
     plain = build(ModelConfig(latent_dim=8))
     seen = torch.randn(3, 5)
     torch.testing.assert_close(model.encode(seen), plain.encode(seen / 2 if scale else seen))
+
+
+def small_model(**sections):
+    off = {
+        "dynamics": DynamicsConfig(weight=0),
+        "reward": RewardConfig(weight=0),
+        "termination": TerminationConfig(weight=0),
+    }
+    return build_world_model(
+        ModelConfig(latent_dim=8, **(off | sections)),
+        observation=ObservationSpec(kind="vector", shape=(5,)),
+        action_counts=(3,),
+        box_size=0,
+        generator=torch.Generator().manual_seed(1),
+    )
+
+
+def test_an_imagined_episode_goes_on_as_the_head_says_of_the_latent_that_is_reached():
+    model = small_model(termination=TerminationConfig(weight=1.0))
+    latent, action = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+    following, _, continuation = model.step(latent, action)
+    assert torch.allclose(continuation, 1 - model.heads["termination"](following).squeeze(1).sigmoid())
+
+
+def test_signed_heads_are_built_near_zero():
+    model = small_model(
+        reward=RewardConfig(weight=1.0, likelihood="signed_bernoulli"),
+        value=ValueConfig(weight=1.0, likelihood="signed_bernoulli"),
+    )
+    assert (model.heads["reward"][-1].bias == -4).all()
+    assert (model.heads["value"].net[-1].bias == -4).all()

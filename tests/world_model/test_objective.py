@@ -20,6 +20,7 @@ from jepa_rl.world_model import (
     loss_terms,
     loss_weights,
 )
+from jepa_rl.world_model.losses import dynamics_loss, lambda_return, latent_variance, masked_mean
 from jepa_rl.world_model.slow_copy import frozen_copy
 from jepa_rl.world_model.targets import BATCH_TARGETS
 
@@ -303,3 +304,76 @@ def test_the_gap_raises_no_target_of_an_action_that_is_better_than_the_best_cand
     ema.values = lambda latent, action: (torch.full((2, 2), 0.5), torch.tensor([[0.25], [0.75]]))
     loss = loss_terms(model, ema, batch, config, discount=0.9, generator=torch.Generator())["value"].item()
     assert loss == pytest.approx((0.5 * 0.25) ** 2 / 2)
+
+
+def moved_apart(ema):
+    """A slow copy that is far from its model, so that the two cannot be mistaken for each other."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in ema.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return ema
+
+
+def found(name, config, model, ema, batch):
+    return loss_terms(model, ema, batch, config, discount=0.9, generator=torch.Generator())[name].item()
+
+
+@pytest.mark.parametrize("scale_free", [False, True])
+@pytest.mark.parametrize("target", ["same", "stop", "ema"])
+def test_imagined_latents_are_compared_with_the_observations_that_came(target, scale_free):
+    config = dataclasses.replace(OFF, dynamics=DynamicsConfig(weight=1.0, target=target, scale_free=scale_free))
+    (model, ema), batch = make(config), a_batch()
+    moved_apart(ema)
+
+    def encoded(network):
+        return network.encode(batch.observation.flatten(0, 1)).unflatten(0, (16, 4))
+
+    reached = encoded(ema if target == "ema" else model)[:, 1:]
+    expected = dynamics_loss(model.rollout(encoded(model)[:, 0], batch.action), reached, batch.alive)
+    if scale_free:
+        scaled_by = (encoded(model), batch.valid) if target == "same" else (reached, batch.alive)
+        expected = expected / (latent_variance(*scaled_by) + 1e-4)
+    assert found("dynamics", config, model, ema, batch) == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("gap", "critics"), [(0.0, 1), (0.5, 1), (0.5, 2)])
+def test_value_targets_are_what_the_slow_copy_says_of_the_observations_that_came(gap, critics):
+    """With lambda-returns, outcomes and gaps in their order, written out."""
+    value = ValueConfig(weight=1.0, trace=0.7, gap=gap, at_least_outcome=True, critics=critics)
+    config = dataclasses.replace(OFF, value=value, imagined_heads=True)
+    (model, ema), batch = make(config), a_batch()
+    moved_apart(ema)
+    known = torch.where(torch.arange(16)[:, None] % 2 == 0, 2.0, -torch.inf).expand(16, 3)
+    batch = dataclasses.replace(batch, outcome=known)
+    latent = model.encode(batch.observation.flatten(0, 1)).unflatten(0, (16, 4))
+    every = latent.flatten(0, 1).repeat_interleave(3, 0), torch.arange(3).repeat(64)
+    slow = ema.taken_values(*every).unflatten(1, (16, 4, 3))  # [C, 16, 4, 3]
+    best, taken = slow.mean(0).amax(2), slow.mean(0)[:, :3].gather(2, batch.action[..., None]).squeeze(2)
+    target = lambda_return(batch.reward, batch.terminated, batch.alive, slow.amin(0).amax(2)[:, 1:], 0.9, 0.7)
+    target = torch.maximum(target, batch.outcome) - gap * (best[:, :-1] - taken)
+    losses = []
+    for view in (latent, torch.cat([latent[:, :1], model.rollout(latent[:, 0], batch.action)], 1)):
+        told = model.taken_values(view[:, :-1].flatten(0, 1), batch.action.flatten(0, 1)).unflatten(1, (16, 3))
+        losses += [masked_mean((each - target).square(), batch.alive) for each in told]
+    assert found("value", config, model, ema, batch) == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_value_targets_stay_within_what_their_likelihood_can_express():
+    config = dataclasses.replace(OFF, value=ValueConfig(weight=1.0, likelihood="bernoulli"))
+    (model, ema), batch = make(config), a_batch(size=2, transitions=1)
+
+    def loss(reward):
+        ended = torch.ones(2, 1, dtype=torch.bool)
+        paid = dataclasses.replace(batch, reward=torch.full((2, 1), reward), terminated=ended)
+        return found("value", config, model, ema, paid)
+
+    assert loss(7.0) == loss(1.0)
+    assert loss(-7.0) == loss(0.0) != loss(1.0)
+
+
+@pytest.mark.parametrize("given", ["observation", "transition"])
+def test_rewards_beyond_what_their_likelihood_can_express_are_refused(given):
+    config = dataclasses.replace(OFF, reward=RewardConfig(weight=1.0, input=given, likelihood="bernoulli"))
+    with pytest.raises(ValueError, match="targets of the reward must be in"):
+        found("reward", config, *make(config), a_batch())
