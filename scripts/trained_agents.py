@@ -37,6 +37,9 @@ def kept_or_trained(
 
 
 def latents_of(agent: JEPAAgent, observation: np.ndarray) -> np.ndarray:
-    """Latents float32[N, D] of observations [N, ...]."""
+    """Latents float32[N, D] of observations [N, ...]; FloatingPointError where one is not finite."""
     parts = [agent.encode(observation[start : start + ENCODED]) for start in range(0, len(observation), ENCODED)]
-    return np.concatenate(parts)
+    latent = np.concatenate(parts)
+    if not np.isfinite(latent).all():
+        raise FloatingPointError("the encoder gives latents that are not finite")
+    return latent

@@ -51,8 +51,6 @@ def representation(agent: JEPAAgent, known: Situations) -> dict[str, Any]:
     of the mean distance that counts as near.
     """
     latent = latents_of(agent, known.observation)
-    if not np.isfinite(latent).all():
-        raise FloatingPointError("the encoder gives latents that are not finite")
     pairs = Pairs(latent.astype(np.float64), known.state, known.depth)
     merged = {fraction: pairs.merged_states(pairs.threshold(fraction)) for fraction in MERGE_FRACTIONS}
     return {

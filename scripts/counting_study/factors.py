@@ -96,7 +96,6 @@ class DecoderErrors:
     """
 
     errors: dict[str, float]
-    reader_errors: dict[str, float]  # of the same reader, fitted to and tested on the true images
     observation: np.ndarray  # uint8[K, 64, 64, 3], the first test image of each count
     reconstruction: np.ndarray  # uint8[K, 64, 64, 3], decoded
 
@@ -115,14 +114,13 @@ def decoder_errors(
     drawn, error = ridge_decode(latent_train, images_train.observation, latent_test, images_test.observation, seed)
     _, shown = np.unique(images_test.count, return_index=True)
     return DecoderErrors(
-        errors={"pixels": error} | _read(drawn, images_test, seed),
-        reader_errors=_read(images_test.observation, images_test, seed),
+        errors={"pixels": error} | read_errors(drawn, images_test, seed),
         observation=images_test.observation[shown],
         reconstruction=drawn[shown],
     )
 
 
-def _read(drawn: np.ndarray, images: FactoredImages, seed: int) -> dict[str, float]:
+def read_errors(drawn: np.ndarray, images: FactoredImages, seed: int) -> dict[str, float]:
     """Errors of trees that read factors from the statistics of drawings of ``images``."""
     look = image_statistics(drawn)
     settings: dict[str, Any] = {"n_estimators": TREES, "min_samples_leaf": 5, "max_features": 1.0, "random_state": seed}

@@ -38,8 +38,6 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     agent = kept_or_trained(cell, out / "agents" / f"{cell['name']}-seed{cell['seed']}.zip", train, complete)
     images = counting_images(factory, IMAGES, seed=2 * HELDOUT_SEED + cell["seed"])
     latent = latents_of(agent, images.observation)
-    if not np.isfinite(latent).all():
-        raise FloatingPointError(f"the encoder of {cell['name']} gives latents that are not finite")
     probes = probe_factors(latent, images, cell["seed"])
     return {
         "updates": agent._n_updates,

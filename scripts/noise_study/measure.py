@@ -65,8 +65,6 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     agent = kept_or_trained(cell, kept, lambda: _train(cell, factory), complete)
     held = held_out(factory, READERS[chosen.slug], OBSERVATIONS, chosen.walk, seed=2 * HELDOUT_SEED + cell["seed"])
     latent = latents_of(agent, held.observation)
-    if not np.isfinite(latent).all():
-        raise FloatingPointError(f"the encoder of {cell['name']} gives latents that are not finite")
     success = evaluate_agent(agent, factory, episodes=EPISODES, seed=0, deterministic=not chosen.sampled).success_rate
     return {
         "updates": agent._n_updates,

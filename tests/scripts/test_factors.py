@@ -14,8 +14,10 @@ from jepa_rl.scripts.counting_study.factors import (
     decoder_errors,
     kmeans_classes,
     probe_factors,
+    read_errors,
 )
 from jepa_rl.scripts.counting_study.ridge_decoder import image_statistics
+from jepa_rl.scripts.trained_agents import latents_of
 
 TRAIN, TEST = counting_images(CountingEnv, 600, seed=10), counting_images(CountingEnv, 600, seed=11)
 NOISE = np.random.default_rng(0).normal(size=(600, 128))
@@ -116,7 +118,20 @@ def test_a_decoder_of_all_factors_draws_images_that_show_them():
     limits = {"pixels": 0.99, "count": 0.4, "shape": 0.4, "color": 0.6, "position": 0.25}
     assert list(found.errors) == ["pixels", *FACTORS]
     assert all(found.errors[name] < limit for name, limit in limits.items()), found.errors
-    assert all(error < 0.2 for error in found.reader_errors.values()), found.reader_errors
+
+
+def test_what_reads_factors_from_drawings_reads_them_from_the_images_themselves():
+    errors = read_errors(TEST.observation, TEST, seed=0)
+    assert all(error < 0.2 for error in errors.values()), errors
+
+
+def test_an_encoder_whose_latents_are_not_finite_is_refused():
+    class Broken:
+        def encode(self, observation):
+            return np.full((len(observation), 2), np.nan)
+
+    with pytest.raises(FloatingPointError, match="the encoder gives latents that are not finite"):
+        latents_of(Broken(), np.zeros((3, 4)))
 
 
 def test_a_decoder_of_the_count_draws_the_count_alone():
