@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -124,6 +125,48 @@ def budgets_of(runs: Sequence[CurveRun], env_id: str) -> tuple[Budget, tuple[int
     }
     theirs = [budget for name, budget in found.items() if name != "jepa"]
     return Budget(env_id, *(theirs[0] if theirs else found["jepa"])), found.get("jepa")
+
+
+TaskT = TypeVar("TaskT", bound=ComparedTask)
+
+
+@dataclass(frozen=True)
+class ComparedResults(ABC, Generic[RunT, TaskT]):
+    """All finished cells in a folder, of algorithms that are compared on tasks."""
+
+    runs: tuple[RunT, ...]
+    unfinished: int  # curves whose cell has no result
+
+    in_order: ClassVar[tuple[str, ...]]
+    """The algorithms that may be compared."""
+    env_ids: ClassVar[tuple[str, ...]]
+    """Those of the benchmark's own tasks."""
+
+    @abstractmethod
+    def task_of(self, env_id: str) -> TaskT:
+        """The task of this id, with the budgets that its runs had."""
+
+    @property
+    def tasks(self) -> list[TaskT]:
+        """Those with results, in the order of the benchmark, then others by name."""
+        found = {run.cell["env_id"] for run in self.runs}
+        order = [env_id for env_id in self.env_ids if env_id in found]
+        return [self.task_of(env_id) for env_id in (*order, *sorted(found - set(order)))]
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Those with results."""
+        found = {run.cell["algo"] for run in self.runs}
+        return [name for name in self.in_order if name in found]
+
+    @property
+    def pairs(self) -> list[tuple[TaskT, str]]:
+        """Tasks and algorithms that have runs."""
+        return [(task, name) for task in self.tasks for name in self.algorithms if self.of(task, name)]
+
+    def of(self, task: TaskT, algorithm: str) -> list[RunT]:
+        """The runs of an algorithm on a task, one per seed."""
+        return [run for run in self.runs if (run.cell["env_id"], run.cell["algo"]) == (task.env_id, algorithm)]
 
 
 def budgets_text(env_steps: Mapping[str, int]) -> str:

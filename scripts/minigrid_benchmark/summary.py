@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from jepa_rl.scripts.benchmark_results import HOLD, CurveRun, budgets_of, finished
+from jepa_rl.scripts.benchmark_results import HOLD, ComparedResults, CurveRun, budgets_of, finished
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task
 
@@ -42,43 +42,20 @@ class Run(CurveRun):
         return self.held_from("success_sampled", level, column)
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(ComparedResults[Run, Task]):
     """All finished cells in a folder."""
 
-    runs: tuple[Run, ...]
-    unfinished: int  # curves whose cell has no result
+    in_order = ALGORITHMS
+    env_ids = tuple(task.env_id for task in TASKS)
 
     @classmethod
     def load(cls, folder: Path) -> Results:
         """Raises as ``finished``."""
         return cls(*finished(folder, Run, COLUMNS))
 
-    @property
-    def tasks(self) -> list[Task]:
-        """Those with results, in the order of the table, then others by name."""
-        found = {run.cell["env_id"] for run in self.runs}
-        order = [task.env_id for task in TASKS if task.env_id in found]
-        return [self._task(env_id) for env_id in (*order, *sorted(found - set(order)))]
-
-    def _task(self, env_id: str) -> Task:
+    def task_of(self, env_id: str) -> Task:
         theirs, ours = budgets_of(self.runs, env_id)
         return Task(env_id, theirs.env_steps, theirs.eval_every, ours=ours)
-
-    @property
-    def algorithms(self) -> list[str]:
-        """Those with results."""
-        found = {run.cell["algo"] for run in self.runs}
-        return [name for name in ALGORITHMS if name in found]
-
-    @property
-    def pairs(self) -> list[tuple[Task, str]]:
-        """Tasks and algorithms that have runs."""
-        return [(task, name) for task in self.tasks for name in self.algorithms if self.of(task, name)]
-
-    def of(self, task: Task, algorithm: str) -> list[Run]:
-        """The runs of an algorithm on a task, one per seed."""
-        return [run for run in self.runs if (run.cell["env_id"], run.cell["algo"]) == (task.env_id, algorithm)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
