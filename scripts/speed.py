@@ -18,7 +18,7 @@ from jepa_rl.world_model import Batch, WorldModel
 from jepa_rl.world_model.auxiliaries import AuxiliaryTask
 
 ROUNDS = 15
-PLANNED = 8  # environments
+PLANNED = (1, 8)  # environments at a time
 DECISIONS = 50  # in a row
 
 
@@ -51,13 +51,13 @@ def measure_update(agent: JEPAAgent) -> UpdateSpeed:
     return UpdateSpeed(update_ms=1000 * statistics.median(update_seconds), bare_ms=1000 * statistics.median(bare_seconds))
 
 
-def measure_decision(agent: JEPAAgent) -> float:
-    """Median milliseconds in which the agent decides for ``PLANNED`` environments, from observation to action.
+def measure_decision(agent: JEPAAgent, n_envs: int) -> float:
+    """Median milliseconds in which the agent decides for ``n_envs`` environments, from observation to action.
 
     It acts along windows of the replay, so that what it remembers of the episodes grows as it does in them.
     """
-    windows = agent.replay.sample(PLANNED, DECISIONS, agent.streams.replay).observation.numpy()
-    seconds, state, starts = [], None, np.zeros(PLANNED, bool)
+    windows = agent.replay.sample(n_envs, DECISIONS, agent.streams.replay).observation.numpy()
+    seconds, state, starts = [], None, np.zeros(n_envs, bool)
     for observation in np.moveaxis(windows, 1, 0):
         began = time.perf_counter()
         _, state = agent.predict(observation, state=state, episode_start=starts, deterministic=False)
@@ -130,4 +130,5 @@ def main(arguments: Sequence[str]) -> None:
     agent = RunFolder.open(args.run).load_agent(env=True, device=args.device)
     found = measure_update(agent)
     print(f"update    {found.update_ms:.2f} ms\nbare      {found.bare_ms:.2f} ms\nratio     {found.ratio:.2f}")
-    print(f"decision  {measure_decision(agent):.2f} ms for {PLANNED} environments")
+    for n_envs in PLANNED:
+        print(f"decision  {measure_decision(agent, n_envs):.2f} ms for {n_envs} environment{'s' if n_envs > 1 else ''}")

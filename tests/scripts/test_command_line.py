@@ -196,9 +196,11 @@ def test_wandb_works_offline(tmp_path, monkeypatch):
 
 def test_the_speed_command_compares_with_the_bare_pass(counting_run, capsys):
     assert run(["speed", str(counting_run)]) == 0
-    told = {line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()}
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    told = {name: float(number) for name, number, *_ in lines[:3]}
     assert told["ratio"] == pytest.approx(told["update"] / told["bare"], abs=0.02)
-    assert told["decision"] > 0
+    assert [rest for name, _, rest in lines[3:] if name == "decision"] == ["ms for 1 environment", "ms for 8 environments"]
+    assert all(float(number) > 0 for _, number, _ in lines[3:])
 
 
 def test_help_teaches(capsys):
