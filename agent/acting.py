@@ -146,7 +146,7 @@ class PlanningAlgorithm(Algorithm):
         Returns:
             The actions [N, ...] (without N for a single observation) and the state for the next call.
 
-        Raises ValueError where ``state`` or ``episode_start`` is of another number of observations.
+        Raises ValueError where ``state``, or ``episode_start`` beside it, is of another number of observations.
         """
         packed = self.observation_adapter.pack(observation)
         batched = packed.ndim > len(self.observation_adapter.shape)

@@ -143,9 +143,9 @@ class AgentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
+        require_fields("", self)
         require(0 < self.discount <= 1, "discount", "in (0, 1]", self.discount)
         require(self.n_envs >= 1, "n_envs", "at least 1", self.n_envs)
-        require_fields("", self)
         if self.acting_weights == "ema" and not self.model.needs_ema:
             raise ValueError(
                 "acting_weights ema needs a slow copy of the model: a value head (model.value.weight above 0), "

@@ -62,7 +62,7 @@ class Familiarity:
         Updates the memories in place, and the error of predictions from the episodes that go on.
         """
         reached = self._encode(observation)
-        imagined = self._predict(self.present_latents(memories), action)
+        imagined = self._predict(self._present_latents(memories), action)
         errors = (imagined - reached).square().mean(1)[torch.from_numpy(~done)].tolist()
         for error in errors:
             self.error = error if self.error is None else self.error + ERROR_RATE * (error - self.error)
@@ -80,7 +80,7 @@ class Familiarity:
 
         Where the episode has already taken the action there, it led where it led; else the latent dynamics say.
         """
-        here = self.present_latents(memories)
+        here = self._present_latents(memories)
         outcome = torch.tensor([memory.outcomes[memory.present] for memory in memories], device=here.device)
         # Shorter memories are filled up with their first observation: what is there twice changes no nearest one.
         width = max(len(memory) for memory in memories)
@@ -95,7 +95,7 @@ class Familiarity:
         elsewhere = imagined_visits(imagined, torch.from_numpy(seen).to(here.device), visits, self.error)
         return torch.where(outcome < 0, elsewhere, taken)
 
-    def present_latents(self, memories: Sequence[EpisodeMemory]) -> Tensor:
+    def _present_latents(self, memories: Sequence[EpisodeMemory]) -> Tensor:
         """Of the present observations of n episodes, [n, D]."""
         latents = np.stack([memory.latents[memory.present] for memory in memories])
         return torch.as_tensor(latents, device=next(self._model().parameters()).device)

@@ -46,7 +46,7 @@ class CollapseMonitor(BaseCallback):
             return
         found = self._measure()
         for name in found.__slots__:
-            if np.isfinite(figure := getattr(found, name)):  # the normalised loss is not where all latents are the same
+            if np.isfinite(figure := getattr(found, name)):  # not the normalised loss, where all latents are the same
                 self.logger.record(f"collapse/{name}", figure)
         collapsed = found.variance < self.min_variance or found.effective_rank < self.min_rank
         self.collapsed_logs = self.collapsed_logs + 1 if collapsed else 0

@@ -64,6 +64,7 @@ class JEPAFeaturesExtractor(BaseFeaturesExtractor):
         normalize_images: the policy's argument of the same name.
 
     Raises:
+        TypeError: a ``config`` that is no ModelConfig.
         ValueError: both ``config`` and ``run``, a space that no encoder serves, or another than that of ``run``.
         CheckpointError: ``run`` cannot be read.
     """
@@ -79,7 +80,7 @@ class JEPAFeaturesExtractor(BaseFeaturesExtractor):
         if config is not None and run is not None:
             raise ValueError("config must be None where run is given, whose own configuration serves; got both")
         if not isinstance(config, ModelConfig | None):
-            raise TypeError(f"config must be a ModelConfig, as an AgentConfig's .model is one, got {config!r}")
+            raise TypeError(f"config must be a ModelConfig (the .model of an AgentConfig), got {config!r}")
         trained = None if run is None else _read_or_recall(run, observation_space)
         self.config = trained.config if trained else config or ModelConfig()
         super().__init__(observation_space, self.config.latent_dim)

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.checkpoint import Checkpoint, CheckpointError
 from jepa_rl.agent.config import AgentConfig, from_dict
+from jepa_rl.agent.env_faults import naming_dead_processes
 from jepa_rl.agent.episode_memory import pack_memories, unpack_memories
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.spaces import space_from_json, space_to_json
@@ -196,7 +197,9 @@ def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any]) -> Non
         if not collector.rebuildable:
             _seed_anew(agent)
         return
-    if lost := collector.rebuild(agent.seed):
+    with naming_dead_processes(agent.env):
+        lost = collector.rebuild(agent.seed)
+    if lost:
         warnings.warn(
             f"the open episodes of {path} are left out, new ones begin: environment {lost[0]} does not come back to its "
             "last observation when its episode's seed and actions are repeated, so it is not deterministic under its seed, "

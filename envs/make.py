@@ -52,7 +52,7 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str
         raise ValueError(f"{env_id!r} sets one of {', '.join(kwargs)} itself: {error}") from error
     except (ValueError, OSError, ImportError, gym.error.Error):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a constructor may call sys.exit
         raise ValueError(f"{env_id!r} cannot be made: {type(error).__name__}: {error}") from error
     if is_minigrid:
         from jepa_rl.envs.minigrid import PixelView, SymbolicView  # imports pygame, which other environments do not need

@@ -24,7 +24,6 @@ class Rollout:
     latent: Tensor  # [N, D], where the trajectories are
     imagined_return: Tensor  # [N], the sum so far
     weight: Tensor  # [N], of what follows: discount^t times the probability that the episode is still going
-    terms: tuple[tuple[str, Tensor], ...] = ()  # what the model said so far, to name what is not finite
 
     @classmethod
     def start(cls, latent: Tensor) -> Rollout:
@@ -39,42 +38,41 @@ class Rollout:
             latent=_repeat_rows(self.latent, count),
             imagined_return=_repeat_rows(self.imagined_return, count),
             weight=_repeat_rows(self.weight, count),
-            terms=self.terms,
         )
 
     def advance(self, model: LatentModel, action: Tensor, discount: float) -> Rollout:
-        """Take one imagined step with the actions [N, ...]."""
+        """Take one imagined step with the actions [N, ...].
+
+        Raises FloatingPointError when a reward or a continuation probability is not finite.
+        """
         latent, reward, continuation = model.step(self.latent, action)
-        self._check_shape("reward", reward)
-        self._check_shape("continuation", continuation)
+        self._check("reward", reward)
+        self._check("continuation", continuation)
         return Rollout(
             latent=latent,
             imagined_return=self.imagined_return + self.weight * reward,
             weight=self.weight * discount * continuation,
-            terms=(*self.terms, ("reward", reward), ("continuation", continuation)),
         )
 
     def finish(self, model: LatentModel) -> Tensor:
         """Close the trajectories with the model's value of where they end; return their returns [N].
 
-        Raises FloatingPointError when a reward, a continuation probability, a value or a return is not finite.
+        Raises FloatingPointError when a value or a return is not finite.
         """
         value = model.value(self.latent)
-        self._check_shape("value", value)
+        self._check("value", value)
         total = self.imagined_return + self.weight * value
-        # Asked once: a term that is not finite makes the return NaN or infinite, whatever its weight.
-        if not _is_finite(total):
-            for name, term in (*self.terms, ("value", value), ("return", total)):
-                _require_finite(name, term)
+        self._check("return", total)
         return total
 
     def finish_by(self, action_value: Tensor) -> Tensor:
         """The returns [N, A] of going on with each of A actions that are worth ``action_value`` [N, A] where they start."""
         return self.imagined_return.unsqueeze(1) + self.weight.unsqueeze(1) * action_value
 
-    def _check_shape(self, name: str, term: Tensor) -> None:
+    def _check(self, name: str, term: Tensor) -> None:
         if term.shape != self.weight.shape:  # [N, 1] would broadcast in silence
             raise ValueError(f"imagined {name} must have shape {list(self.weight.shape)}, got {list(term.shape)}")
+        _require_finite(name, term)
 
 
 def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) -> Tensor:
@@ -116,12 +114,8 @@ def _repeat_rows(rows: Tensor, count: int) -> Tensor:
     return rows.unsqueeze(1).expand(-1, count, *rows.shape[1:]).flatten(0, 1)
 
 
-def _is_finite(term: Tensor) -> bool:
-    # x - x is 0, or NaN where x is not finite: half the kernels of isfinite.
-    return not (term - term).any()
-
-
 def _require_finite(name: str, term: Tensor) -> None:
-    if not _is_finite(term):
+    # x - x is 0, or NaN where x is not finite: half the kernels of isfinite, and a search asks at every imagined step.
+    if (term - term).any():
         broken = int((~torch.isfinite(term)).sum())
         raise FloatingPointError(f"imagined {name} is not finite in {broken} of {term.numel()} entries")

@@ -197,6 +197,8 @@ def rendering(patient: Patient) -> Finding:
             found=f"with render() after every step, the run differs {difference}",
             advice="render() must change nothing: let it draw from a generator of its own, not from self.np_random",
         )
+    if runs[1].error is not None:
+        raise NoStepError("the steps fail by themselves")
     if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.dtype == np.uint8):
         found = f"render() must give a picture uint8[H, W, C], got {_outline(picture)}"
         return Finding(name="render", status="warn", found=found, advice="mend render(): it cannot be filmed or reported")

@@ -97,7 +97,7 @@ class _Task:
                 raise ValueError(f"a result's entries {sorted(taken)} are the grid's own; rename them")
             write_json(result_file(self.out, cell), kept | measured)
             _error(self.out, cell).unlink(missing_ok=True)
-        except Exception:
+        except (Exception, SystemExit):  # an environment may call sys.exit
             _error(self.out, cell).write_text(traceback.format_exc())
         finally:
             torch.set_num_threads(before)

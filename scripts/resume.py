@@ -76,7 +76,8 @@ def main(arguments: Sequence[str]) -> None:
         agent = JEPAAgent(config.agent, config.factory(), seed=config.seed, device=args.device)
     if agent.num_timesteps >= total and run.result.is_file():
         raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")
-    if agent.num_timesteps >= total + agent.n_envs:  # the last step of all environments may go beyond
+    beyond = agent.n_envs - 1 if total == config.total_timesteps else 0  # the last step of all environments may go there
+    if agent.num_timesteps > total + beyond:
         raise ValueError(f"{run.path} is at {agent.num_timesteps} steps; --total-timesteps must be no less, got {total}")
     require_pictures(agent, config, args.video_every)
     if total != config.total_timesteps:
@@ -87,6 +88,6 @@ def main(arguments: Sequence[str]) -> None:
                 stacklevel=2,
             )
         config = dataclasses.replace(config, total_timesteps=total)
-        run.write_config(config)
         run.result.unlink(missing_ok=True)  # that of the shorter run
+        run.write_config(config)
     execute(run, agent, options)

@@ -21,10 +21,39 @@ def require_fields(name: str, config: Any) -> None:
         if typing.get_origin(hint) is Literal:
             choices = typing.get_args(hint)
             require(got in choices, f"{name}{field}", f"one of {', '.join(choices)}", got)
-        elif hint is int:
-            require(isinstance(got, Integral) and not isinstance(got, bool), f"{name}{field}", "a whole number", repr(got))
-        elif hint is float:
-            require(isinstance(got, Real) and math.isfinite(got), f"{name}{field}", "a finite number", repr(got))
+        elif hint in _NUMBERS:
+            _require_number(f"{name}{field}", hint, got)
+        elif hint is bool:
+            require(isinstance(got, bool), f"{name}{field}", "True or False", repr(got))
+        elif typing.get_origin(hint) is tuple and set(_leaves(hint)) <= _NUMBERS.keys():
+            _require_tuple(f"{name}{field}", hint, got)
+
+
+_NUMBERS: dict[type, tuple[type, str]] = {int: (Integral, "a whole number"), float: (Real, "a finite number")}
+
+
+def _require_number(name: str, hint: type, got: object) -> None:
+    kind, expected = _NUMBERS[hint]
+    fits = isinstance(got, kind) and not isinstance(got, bool) and math.isfinite(got)  # type: ignore[arg-type]
+    require(fits, name, expected, repr(got))
+
+
+def _require_tuple(name: str, hint: Any, got: object) -> None:
+    """Raise ValueError unless ``got`` is a tuple of the length and of the numbers that its type says."""
+    kinds = typing.get_args(hint)
+    require(isinstance(got, tuple), name, "a tuple", repr(got))
+    assert isinstance(got, tuple)
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(got)
+    require(len(got) == len(kinds), name, f"a tuple of {len(kinds)}", repr(got))
+    for kind, entry in zip(kinds, got, strict=True):
+        (_require_number if kind in _NUMBERS else _require_tuple)(name, kind, entry)
+
+
+def _leaves(hint: Any) -> list[Any]:
+    """The types of the entries of a tuple type, of nested ones too."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not Ellipsis]
+    return [leaf for kind in kinds for leaf in (_leaves(kind) if typing.get_origin(kind) is tuple else [kind])]
 
 
 def require_share(name: str, value: float) -> None:

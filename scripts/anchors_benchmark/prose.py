@@ -100,8 +100,8 @@ sequence of actions, one of them is at the goal and the other not: if they are n
 observation can separate them ({alike}). Two states are merged if their
 latents are nearer than {fraction} of the mean distance between states that must be told apart, or, where a state has
 many images, nearer than its images scatter: the rule of the [certificate](../world_model/merging.py). It is relative
-because the scale of a latent means nothing. Where the shares below are the same in every column, the scatter decides:
-clusters overlap. A tenth is a convention; merged pairs in % under shares of {shares}:
+because the scale of a latent means nothing. Where the three figures of an entry are alike, the scatter decides: clusters
+overlap. A tenth is a convention; merged pairs in % under shares of {shares}:
 
 {fractions}
 """
@@ -159,11 +159,11 @@ def _answer(results: Results) -> str:
         f"{words} {', '.join(by_verdict[verdict])}" for verdict, words in opening.items() if verdict in by_verdict
     )
     explained = filled(
-        "P is the chance that a run of (a) is better than one of the other on the same task, mean over tasks and for each, "
-        "p that of a P so far from a half if it made no difference which variant a run is of (two-sided permutation test "
-        "within tasks, corrected by Holm's method for the number of comparisons). Below "
-        f"{CERTAIN:g} a difference is claimed. At the end: the last evaluation, of the final weights; over the budget: the "
-        "mean of all evaluations."
+        "P is the chance that a run of (a) is better than one of the other on the same task, given as the mean over tasks "
+        "and for each task; p is the chance of a mean so far from a half if it made no difference which variant a run is "
+        "of (two-sided permutation test within tasks, corrected by Holm's method for the number of comparisons). Below "
+        f"{CERTAIN:g} a difference is claimed, on average over the tasks. At the end: the last evaluation, of the final "
+        "weights; over the budget: the mean of all evaluations."
     )
     where = ", ".join(task.name for task in results.tasks)
     lines = [
@@ -171,7 +171,7 @@ def _answer(results: Results) -> str:
         f"{_verdict(way[slug])} ({_figures(way[slug])})."
         for slug, found in end.items()
     ]
-    return "\n".join([f"**On {where}: joint training (a) {told}.**\n", f"{explained}\n", *lines])
+    return "\n".join([f"**On average over {where}: joint training (a) {told}.**\n", f"{explained}\n", *lines])
 
 
 def _verdict(found: Improvement) -> str:
@@ -202,7 +202,8 @@ def _merging(results: Results) -> str:
     explained = filled(
         "Rank correlations (Spearman's) of the share of merged pairs and success at the end: between the variants' means "
         "over seeds, and within variants, of the runs as they lie from their variant's means; p by dealing success out "
-        "anew. All runs together are not correlated, since the seeds of a variant are alike in both."
+        "anew. No correlation over all runs is given: the seeds of a variant are alike in both and would count as so many "
+        "proofs."
     )
     return "\n".join(
         [f"**{told}**\n", f"{explained}\n", *(f"- **{name}**: {_related(each)}" for name, each in found.items())]

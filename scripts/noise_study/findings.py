@@ -18,7 +18,7 @@ from jepa_rl.scripts.noise_study.summary import (
     success,
 )
 from jepa_rl.scripts.reporting.paragraphs import filled, listed
-from jepa_rl.scripts.reporting.tables import Estimate, estimate
+from jepa_rl.scripts.reporting.tables import estimate
 
 KEPT = 0.1  # share of the latents from which on the distractor counts as kept
 HELD = 0.9  # of the success that a row has over random actions without a distractor
@@ -57,7 +57,7 @@ def where_it_breaks(results: Results, chosen: Task) -> str:
         if not best.seeds:
             continue
         gain = best.mean - reference["success"]
-        lost, open_ = _losses(results, chosen, each, best, reference["success"] + HELD * gain)
+        lost, open_ = _losses(results, chosen, each, clean, reference["success"] + HELD * gain)
         if gain < LEARNED:
             told = "not clearly better than random actions"
         else:
@@ -72,19 +72,25 @@ def where_it_breaks(results: Results, chosen: Task) -> str:
     return f"{filled(rule)}\n\n" + "\n".join(lines)
 
 
-def _losses(results: Results, chosen: Task, each: Row, best: Estimate, needed: float) -> tuple[list[str], list[str]]:
-    """The levels at which success is below ``needed``: those whose difference from ``best`` is shown, and the others."""
+def _losses(results: Results, chosen: Task, each: Row, clean: Level, needed: float) -> tuple[list[str], list[str]]:
+    """The levels at which success is below ``needed``: where it is shown to be lower than at ``clean``, and the others."""
     shown: list[str] = []
     others: list[str] = []
+    best = _by_seed(results, chosen, clean, each)
     for level in results.levels(chosen):
         found = results.estimate(success, chosen, level, each)
         if not found.seeds or found.mean >= needed:
             continue
-        same_seeds = found.seeds == best.seeds
-        difference = estimate([a - b for a, b in zip(found.values, best.values, strict=True)]) if same_seeds else None
-        lower = difference is not None and difference.mean + difference.half_width < 0
+        difference = estimate(
+            [value - best[seed] for seed, value in _by_seed(results, chosen, level, each).items() if seed in best]
+        )
+        lower = difference.mean + difference.half_width < 0  # False where there are too few seeds in common
         (shown if lower else others).append(f"{level.name} ({found.mean:.2f})")
     return shown, others
+
+
+def _by_seed(results: Results, chosen: Task, level: Level, each: Row) -> dict[int, float]:
+    return {run["cell"]["seed"]: success(run) for run in results.of(chosen, level, each)}
 
 
 def fewer_labels(results: Results, chosen: Task) -> str:
@@ -128,7 +134,7 @@ def agreement(results: Results, chosen: Task) -> str:
                 against.append(f"{level.name} ({found.mean:.2f})")
         if agreed or against or open_:
             total, rest = agreed + len(against) + open_, f", not at {listed(against)}" if against else ""
-            rest += f", open at {open_}, whose interval holds both" if open_ else ""
+            rest += f", open at {open_}, whose interval holds 0.5 or that has too few seeds" if open_ else ""
             lines.append(
                 filled(f"- {row(slug).name}, by the {OBJECTIVES[objective]}: at {agreed} of {total} levels{rest}", "  ")
             )

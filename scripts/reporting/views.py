@@ -87,7 +87,7 @@ class View:
 def _drawing_env(config: RunConfig) -> gym.Env[Any, Any]:
     try:
         return config.factory(render_mode="rgb_array")()
-    except Exception as error:  # an environment may raise anything, and a picture is not worth a report
+    except (Exception, SystemExit) as error:  # an environment may raise anything, and a picture is not worth a report
         raise NoPicturesError(
             f"with render_mode='rgb_array' the environment raises {type(error).__name__}: {error}"
         ) from error
@@ -96,7 +96,7 @@ def _drawing_env(config: RunConfig) -> gym.Env[Any, Any]:
 def _drawn(env: gym.Env[Any, Any]) -> np.ndarray:
     try:
         image = env.render()
-    except Exception as error:  # as above: libraries for drawing are missing, or a display
+    except (Exception, SystemExit) as error:  # as above: libraries for drawing are missing, or a display
         raise NoPicturesError(f"its render() raises {type(error).__name__}: {error}") from error
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.dtype != np.uint8:
         got = f"{image.dtype}{list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__

@@ -91,6 +91,22 @@ def test_an_exception_in_a_process_ends_the_others_too(small_config, method, cap
     workers.close()
 
 
+def test_a_process_that_dies_while_its_episode_is_repeated_is_named(small_config, tmp_path):
+    class Fails(gym.Wrapper):
+        def step(self, action):
+            raise ArithmeticError("the simulator diverged")
+
+    def processes(second):
+        seeded = [lambda: SeededEpisodes(Monitor(make_cartpole())), lambda: SeededEpisodes(Monitor(second()))]
+        return SubprocVecEnv(seeded, start_method="fork")
+
+    workers = processes(make_cartpole)
+    JEPAAgent(small_config, workers, seed=0).learn(30).save(tmp_path / "a")
+    workers.close()
+    with pytest.raises(RuntimeError, match=r"^the process of environment 1 ended with exit code 1; what"):
+        JEPAAgent.load(tmp_path / "a", processes(lambda: Fails(make_cartpole())))
+
+
 def test_vecmonitor_gives_the_episodes_of_environments_without_one(small_config):
     venv = VecMonitor(DummyVecEnv([make_cartpole] * 2))
     agent = JEPAAgent(small_config, venv, seed=0).learn(80)

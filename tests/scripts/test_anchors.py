@@ -245,8 +245,8 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert float(told[1]) == pytest.approx(2 * 2 / 252, abs=0.003)
     assert "- (a) joint against **(d) auxiliaries only**: at the end no difference is shown (P = 0.50; p = 1)" in page
     assert (
-        "**On DoorKey-5x5, SimpleCrossingS9N1: joint training (a) ends with more success than (b) dynamics only; "
-        "shows no difference from (d) auxiliaries only.**" in page
+        "**On average over DoorKey-5x5, SimpleCrossingS9N1: joint training (a) ends with more success than (b) dynamics "
+        "only; shows no difference from (d) auxiliaries only.**" in page
     )
     assert "**More merging is shown to go with less success on 0 of 2 tasks. Runs that end below 0.5 although" in page
     assert "merging alone is not their reason: 0 of 10.**" in page

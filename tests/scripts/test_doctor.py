@@ -258,6 +258,7 @@ def test_a_healthy_environment_has_nothing_but_ok():
         (DrawsWhenDrawn, "render", "fail", "differs from step 2 on (observation"),
         (BreaksWhenDrawn, "render", "fail", "at step 1: RuntimeError: no brush"),
         (DrawsNothing, "render", "warn", "render() must give a picture uint8[H, W, C], got NoneType"),
+        (Leaves, "render", "warn", "not checked: the steps fail by themselves"),
         (Leaves, "steps", "fail", "at step 6: SystemExit: the licence has expired"),
         (ChangesItsSpace, "steps", "fail", "observation_space must stay Box"),
         (ChangesItsSpace, "determinism", "fail", "used before differs from step 1 on (on its first reset: ValueError: "),
@@ -297,6 +298,19 @@ def test_a_fault_is_found_and_what_to_do_is_said(env, name, status, text):
     assert found.status == status
     assert text in found.found
     assert bool(found.advice) == (status != "ok")
+
+
+def test_a_constructor_that_leaves_is_an_error_of_one_line(capsys):
+    class LeavesWhenMade(Plain):
+        def __init__(self, render_mode=None):
+            raise SystemExit("no licence")
+
+    gym.register("LeavesWhenMade-v0", entry_point=LeavesWhenMade)
+    try:
+        assert run(["doctor", "LeavesWhenMade-v0"]) == 2
+    finally:
+        del gym.registry["LeavesWhenMade-v0"]
+    assert "'LeavesWhenMade-v0' cannot be made: SystemExit: no licence" in capsys.readouterr().err
 
 
 def test_other_checks_go_on_after_an_error():

@@ -145,15 +145,17 @@ def test_cells_that_cannot_be_told_apart_by_their_files_are_refused(tmp_path, ce
         run_grid(cells, nothing, tmp_path, jobs=1)
 
 
-def test_a_failed_cell_keeps_the_others_and_its_traceback_until_it_succeeds(tmp_path):
+@pytest.mark.parametrize("error", [FloatingPointError("out of luck"), SystemExit("out of luck")])
+def test_a_failed_cell_keeps_the_others_and_its_traceback_until_it_succeeds(tmp_path, error):
     lucky = False
 
     def fail_at_one(cell):
         if cell["seed"] == 1 and not lucky:
-            raise FloatingPointError("out of luck")
+            raise error
         return {}
 
-    with pytest.raises(GridError, match=r"1 of 3 cells failed[\s\S]*a-seed1.error.txt: FloatingPointError: out of luck"):
+    told = rf"1 of 3 cells failed[\s\S]*a-seed1.error.txt: {type(error).__name__}: out of luck"
+    with pytest.raises(GridError, match=told):
         run_grid(cells_of(0, 1, 2), fail_at_one, tmp_path, jobs=1)
     files = ["a-seed0.json", "a-seed1.error.txt", "a-seed2.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files

@@ -380,7 +380,7 @@ def test_statements_follow_the_results():
     assert "before the signal at frozen 0.05." in agreed
     assert "- reward 100 %, by the JEPA: at 1 of 2 levels, not at frozen 0.05 (0.22)" in agreed
     assert "- EMA, by the JEPA: at 2 of 2 levels" in agreed
-    assert "- reconstruction, by the autoencoder: at 1 of 2 levels, open at 1, whose interval holds both" in agreed
+    assert "- reconstruction, by the autoencoder: at 1 of 2 levels, open at 1, whose interval holds 0.5" in agreed
     told = findings.verdict(results, bit)
     assert "The linear theory's JEPA never learns the bit." in told
     assert "- near chance without a reward: denied in 1 of 2 rows (reward 0 % 0.500, EMA 0.900)" in told
