@@ -18,7 +18,7 @@ from jepa_rl.agent.collect import Collector
 from jepa_rl.agent.config import AgentConfig
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.learner import Learner
-from jepa_rl.agent.observations import observation_spec
+from jepa_rl.agent.observation_spaces import observation_spec
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import own_moments, parameters_in, require_spaces
 from jepa_rl.agent.spaces import ActionAdapter

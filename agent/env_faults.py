@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, unwrap_vec_normalize
 
-from jepa_rl.agent.observations import leaves_of, values_of
+from jepa_rl.agent.observation_spaces import leaves_of, values_of
 
 _STEP = "(observation, reward, terminated, truncated, info)"
 SECONDS_TO_DIE = 5.0  # of a process whose pipe is closed already

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from jepa_rl.agent.observations import is_text, text_space
+from jepa_rl.agent.observation_spaces import is_text, text_space
 from jepa_rl.planners import ActionSpec, BoxActions, DiscreteActions, MultiDiscreteActions
 
 SUPPORTED_ACTIONS = "Discrete, MultiDiscrete, MultiBinary, bounded Box"

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 from jepa_rl.agent import PRESETS
 from jepa_rl.agent.env_faults import CheckedReturns
-from jepa_rl.agent.observations import observation_spec
+from jepa_rl.agent.observation_spaces import observation_spec
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.envs import make_env
 from jepa_rl.envs.make import MINIGRID_PREFIXES

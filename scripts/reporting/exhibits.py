@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jepa_rl.agent import JEPAAgent
-from jepa_rl.agent.observations import observation_spec
+from jepa_rl.agent.observation_spaces import observation_spec
 from jepa_rl.scripts.evaluate import LabelledLatents
 from jepa_rl.scripts.reporting import figures, prediction_figures
 from jepa_rl.scripts.reporting.decoder import train_decoder

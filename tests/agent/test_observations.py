@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepa_rl.agent import vectorize
-from jepa_rl.agent.observations import TEXT_BYTES, ObservationAdapter, observation_spec
+from jepa_rl.agent.observation_spaces import TEXT_BYTES, observation_spec
+from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.spaces import space_from_json, space_to_json
 from jepa_rl.world_model.encoders import ImageEncoder, ImageFormat, RowEncoder, TextEncoder, VectorEncoder
 

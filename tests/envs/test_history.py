@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
-from jepa_rl.agent.observations import observation_spec
+from jepa_rl.agent.observation_spaces import observation_spec
 from jepa_rl.envs.history import History
 from jepa_rl.envs.make import make_env
 
