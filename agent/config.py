@@ -204,6 +204,6 @@ def _revive(hint: Any, value: Any, path: str) -> Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint):
-        raise ValueError(f"{path} must be {hint.__name__}, got {value!r}")
+    if not isinstance(value, origin or hint):
+        raise ValueError(f"{path} must be {(origin or hint).__name__}, got {value!r}")
     return value

@@ -115,7 +115,7 @@ class WandbOutput(KVWriter, FilmOutput):
                 project="jepa_rl", dir=str(folder), name=folder.name, config=config, id=_wandb_id(folder), resume="allow"
             )
         except wandb.errors.Error as error:
-            way_on = f"go on without --wandb, or with WANDB_MODE=offline: jepa-rl resume {folder}"
+            way_on = f"go on with --no-wandb, or with WANDB_MODE=offline: jepa-rl resume {folder}"
             raise ValueError(f"wandb cannot begin a run: {error}; {way_on}") from error
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:

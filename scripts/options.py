@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -24,6 +25,15 @@ def parse_options(
 ) -> Settings:
     """``default`` with command-line options applied."""
     return tyro.cli(kind, args=arguments, default=default, prog=prog, registry=_registry)
+
+
+def run_named_first(arguments: Sequence[str], command: str) -> Path | None:
+    """The run that a command line begins with; None where it only asks for help. ValueError where options come first."""
+    if arguments and not arguments[0].startswith("-"):
+        return Path(arguments[0])
+    if arguments and not {"-h", "--help"} & set(arguments):
+        raise ValueError(f"the run comes first: jepa-rl {command} RUN [OPTIONS]")
+    return None
 
 
 def split_agent_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,8 +14,9 @@ import tyro
 
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.scripts.logs import require_wandb
-from jepa_rl.scripts.run_folder import RunFolder
-from jepa_rl.scripts.train import TrainArgs, execute, require_lengths, require_pictures
+from jepa_rl.scripts.options import parse_options, run_named_first
+from jepa_rl.scripts.run_folder import Recording, RunFolder
+from jepa_rl.scripts.train import execute, require_lengths, require_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class ResumeArgs:
     """Go on with a run from its last checkpoint, up to its planned length or a new one.
 
     Up to its planned length it equals a run that never stopped, bit for bit; up to another one too, unless the learning
-    rate follows the length (training.schedule cosine).
+    rate follows the length (training.schedule cosine). It is recorded as before unless an option says otherwise.
 
     Example: jepa-rl resume runs/first --total-timesteps 100000
     """
@@ -32,42 +33,23 @@ class ResumeArgs:
     """The run's folder."""
     total_timesteps: int | None = None
     """Environment steps in total; by default what the run was started with."""
-    log_interval: int = 1_000
-    """As given to train."""
-    checkpoint_interval: int = 10_000
-    """As given to train."""
-    video_every: int = 0
-    """As given to train."""
-    episodes: int = 200
-    """Held-out episodes of the final evaluation."""
-    wandb: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    recording: Annotated[Recording, tyro.conf.arg(name="")]
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No progress bar and no closing table."""
     device: str = "auto"
+    """auto takes a GPU where torch finds one; cpu, cuda."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    args = tyro.cli(ResumeArgs, prog="jepa-rl resume", args=arguments)
+    args = parse_options(ResumeArgs, arguments, default=_defaults(arguments), prog="jepa-rl resume")
     run = RunFolder.open(args.run)
-    if args.wandb:
+    kept = run.config()
+    total = kept.total_timesteps if args.total_timesteps is None else args.total_timesteps
+    config = dataclasses.replace(kept, total_timesteps=total, recording=args.recording)
+    require_lengths(config)
+    if config.recording.wandb:
         require_wandb()
-    config = run.config()
-    total = config.total_timesteps if args.total_timesteps is None else args.total_timesteps
-    options = TrainArgs(
-        preset=config.preset,
-        agent=config.agent,
-        seed=config.seed,
-        total_timesteps=total,
-        env_id=config.env_id,
-        log_interval=args.log_interval,
-        checkpoint_interval=args.checkpoint_interval,
-        video_every=args.video_every,
-        episodes=args.episodes,
-        wandb=args.wandb,
-        quiet=args.quiet,
-        device=args.device,
-    )
-    require_lengths(options)
     if run.checkpoint.is_file():
         agent = run.load_agent(env=True, device=args.device)
     else:
@@ -76,18 +58,25 @@ def main(arguments: Sequence[str]) -> None:
         agent = JEPAAgent(config.agent, config.factory(), seed=config.seed, device=args.device)
     if agent.num_timesteps >= total and run.result.is_file():
         raise ValueError(f"{run.path} is complete at {agent.num_timesteps} steps; give a larger --total-timesteps to go on")
-    beyond = agent.n_envs - 1 if total == config.total_timesteps else 0  # the last step of all environments may go there
+    beyond = agent.n_envs - 1 if total == kept.total_timesteps else 0  # the last step of all environments may go there
     if agent.num_timesteps > total + beyond:
         raise ValueError(f"{run.path} is at {agent.num_timesteps} steps; --total-timesteps must be no less, got {total}")
-    require_pictures(agent, config, args.video_every)
-    if total != config.total_timesteps:
+    require_pictures(agent, config)
+    if total != kept.total_timesteps:
         if config.agent.training.schedule != "constant":
             warnings.warn(
                 f"the learning rate follows the length of the run (training.schedule {config.agent.training.schedule}): it "
                 f"goes on as if {total} steps had been planned, which is not the run that was begun with that plan",
                 stacklevel=2,
             )
-        config = dataclasses.replace(config, total_timesteps=total)
         run.result.unlink(missing_ok=True)  # that of the shorter run
-        run.write_config(config)
-    execute(run, agent, options)
+    run.write_config(config)
+    execute(run, agent, quiet=args.quiet)
+
+
+def _defaults(arguments: Sequence[str]) -> ResumeArgs:
+    """How the run has been recorded so far, which options change."""
+    path = run_named_first(arguments, "resume")
+    if path is None:
+        return ResumeArgs(run=tyro.MISSING, recording=Recording())
+    return ResumeArgs(run=path, recording=RunFolder.open(path).config().recording)

@@ -23,6 +23,22 @@ class RunStoppedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What a run keeps of itself while it trains, and how it is measured at the end; nothing here changes the agent."""
+
+    log_interval: int = 1_000
+    """Environment steps between two rows of progress.csv."""
+    checkpoint_interval: int = 10_000
+    """Environment steps between two checkpoints; a stopped run resumes from the last."""
+    video_every: int = 0
+    """Environment steps between two films of held-out episodes, RUN/videos/step-N.gif; 0 for none."""
+    episodes: int = 200
+    """Held-out episodes of the final evaluation."""
+    wandb: bool = False
+    """Log to Weights & Biases as well (WANDB_MODE=offline needs no account)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What defines a run; config.json holds it."""
 
@@ -32,6 +48,7 @@ class RunConfig:
     total_timesteps: int
     agent: AgentConfig
     env: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
+    recording: Recording = field(default_factory=Recording)
 
     def factory(self, **changes: Any) -> Callable[[], gym.Env[Any, Any]]:
         """A function that makes the run's environment, with ``changes`` to its keyword arguments."""
@@ -84,11 +101,7 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         try:
-            data = json.loads((self.path / "config.json").read_text())
-            fields = {entry.name for entry in dataclasses.fields(RunConfig)}
-            if set(data) != fields:
-                raise ValueError(f"expected the entries {sorted(fields)}, got {sorted(data)}")
-            return RunConfig(**{**data, "agent": from_dict(AgentConfig, data["agent"])})
+            return from_dict(RunConfig, json.loads((self.path / "config.json").read_text()))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.path / 'config.json'} is not a run's configuration: {error}") from error
 

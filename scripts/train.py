@@ -27,7 +27,7 @@ from jepa_rl.scripts.evaluate import (
 from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.logs import make_logger, require_wandb
 from jepa_rl.scripts.options import literal, parse_options
-from jepa_rl.scripts.run_folder import RunConfig, RunFolder, RunStoppedError
+from jepa_rl.scripts.run_folder import Recording, RunConfig, RunFolder, RunStoppedError
 from jepa_rl.scripts.speed import measure_update
 from jepa_rl.world_model import diagnostics
 
@@ -36,6 +36,7 @@ from jepa_rl.world_model import diagnostics
 class TrainArgs:
     """Train an agent and measure it with its final weights.
 
+    The defaults below are those of the preset that is named, of preset default where none is: jepa-rl train PRESET --help.
     Every setting of the preset can be changed: --model.reward.weight 0.5, --planner.kind cem, --training.batch-size 32.
     Keyword arguments of the environment are --env.NAME VALUE, as in --env.target 2.
 
@@ -53,27 +54,17 @@ class TrainArgs:
     """Environment steps, over all parallel environments."""
     env_id: str
     """A registered Gymnasium environment."""
-    log_interval: int = 1_000
-    """Environment steps between two rows of progress.csv."""
-    checkpoint_interval: int = 10_000
-    """Environment steps between two checkpoints; a stopped run resumes from the last."""
-    video_every: int = 0
-    """Environment steps between two films of held-out episodes, RUN/videos/step-N.gif; 0 for none."""
-    episodes: int = 200
-    """Held-out episodes of the final evaluation."""
-    wandb: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Log to Weights & Biases as well (WANDB_MODE=offline needs no account)."""
+    recording: Annotated[Recording, tyro.conf.arg(name="")]
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress bar and no closing table."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto takes a GPU where torch finds one; cpu, cuda."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, env_kwargs = split_env_options(arguments)
     args = parse_options(TrainArgs, rest, default=_defaults(rest), prog="jepa-rl train")
-    require_lengths(args)
     if not 0 <= args.seed < HELDOUT_SEED - args.agent.n_envs:
         raise ValueError(
             f"--seed must be at least 0 and so far below {HELDOUT_SEED:,} that no environment has a held-out seed, got "
@@ -86,21 +77,32 @@ def main(arguments: Sequence[str]) -> None:
         seed=args.seed,
         total_timesteps=args.total_timesteps,
         agent=args.agent,
+        recording=args.recording,
     )
+    require_lengths(config)
     # The folder comes last: a wrong option or environment, or no access to wandb, must not leave one behind.
-    if args.wandb:
+    if args.recording.wandb:
         require_wandb()
     agent = JEPAAgent(args.agent, config.factory(), seed=args.seed, device=args.device)
-    require_pictures(agent, config, args.video_every)
+    require_pictures(agent, config)
     run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
-    execute(run, agent, args)
+    execute(run, agent, quiet=args.quiet)
 
 
-def require_lengths(args: TrainArgs) -> None:
+def require_lengths(config: RunConfig) -> None:
     """Raise ValueError for a length that is none."""
-    for name in ("total_timesteps", "log_interval", "checkpoint_interval", "episodes"):
-        if (given := getattr(args, name)) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {given}")
+    recording = config.recording
+    at_least_1 = {
+        "total-timesteps": config.total_timesteps,
+        "log-interval": recording.log_interval,
+        "checkpoint-interval": recording.checkpoint_interval,
+        "episodes": recording.episodes,
+    }
+    for name, given in at_least_1.items():
+        if given < 1:
+            raise ValueError(f"--{name} must be at least 1, got {given}")
+    if recording.video_every < 0:
+        raise ValueError(f"--video-every must be at least 0 environment steps, got {recording.video_every}")
 
 
 def overridden(config: AgentConfig, options: Sequence[str]) -> AgentConfig:
@@ -119,6 +121,7 @@ def _defaults(arguments: Sequence[str]) -> TrainArgs:
         agent=chosen.agent,
         total_timesteps=chosen.total_timesteps,
         env_id=chosen.env_id,
+        recording=Recording(),
     )
 
 
@@ -141,36 +144,35 @@ def split_env_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, An
     return rest, env_kwargs
 
 
-def require_pictures(agent: JEPAAgent, config: RunConfig, video_every: int) -> None:
+def require_pictures(agent: JEPAAgent, config: RunConfig) -> None:
     """Raise ValueError where the run is to be filmed and cannot be."""
-    if video_every < 0:
-        raise ValueError(f"--video-every must be at least 0 environment steps, got {video_every}")
-    if video_every:
+    if config.recording.video_every:
         from jepa_rl.scripts import video  # needs packages of the "report" extra, which training does without
 
         video.require_pictures(agent, config)
 
 
-def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
-    """Train up to ``args.total_timesteps``, going on where ``agent`` is; then evaluate and write result.json."""
+def execute(run: RunFolder, agent: JEPAAgent, *, quiet: bool) -> None:
+    """Train up to the run's length, going on where ``agent`` is; then evaluate and write result.json."""
     config = run.config()
+    total, recording = config.total_timesteps, config.recording
     logger, progress = make_logger(
-        run.path, agent.attachments.get("progress", []), dataclasses.asdict(config), wandb=args.wandb
+        run.path, agent.attachments.get("progress", []), dataclasses.asdict(config), wandb=recording.wandb
     )
     agent.set_logger(logger)
     interruption = Interruption()
-    checkpoint = CheckpointEvery(run.checkpoint, args.checkpoint_interval, progress, interruption)
-    callbacks = [CollapseMonitor(), *([] if args.quiet else [TrainingProgress(args.total_timesteps)]), checkpoint]
-    if args.video_every:
+    checkpoint = CheckpointEvery(run.checkpoint, recording.checkpoint_interval, progress, interruption)
+    callbacks = [CollapseMonitor(), *([] if quiet else [TrainingProgress(total)]), checkpoint]
+    if recording.video_every:
         from jepa_rl.scripts.video import FilmEvery
 
-        callbacks.append(FilmEvery(run, args.video_every))
+        callbacks.append(FilmEvery(run, recording.video_every))
     try:
         with interruption:
             agent.learn(
-                args.total_timesteps - agent.num_timesteps,
+                total - agent.num_timesteps,
                 callback=callbacks,
-                log_interval=args.log_interval,
+                log_interval=recording.log_interval,
                 reset_num_timesteps=False,
             )
     except (Exception, SystemExit) as error:  # an environment may call sys.exit
@@ -182,10 +184,10 @@ def execute(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
         raise RunStoppedError(f"{_told(error)}\n{end}") from error
     finally:
         logger.close()
-    if interruption.asked and agent.num_timesteps < args.total_timesteps:
+    if interruption.asked and agent.num_timesteps < total:
         raise KeyboardInterrupt(f"interrupted; {_saved(run, agent)}")
     checkpoint.save(agent)
-    finish(run, agent, args)
+    finish(run, agent, quiet=quiet)
 
 
 def _saved(run: RunFolder, agent: JEPAAgent) -> str:
@@ -199,10 +201,11 @@ def _told(error: BaseException) -> str:
     return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", []), place])
 
 
-def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
+def finish(run: RunFolder, agent: JEPAAgent, *, quiet: bool) -> None:
     """Evaluate the final weights on held-out seeds and write result.json."""
-    factory, began = run.config().factory(), time.perf_counter()
-    found = evaluate_agent(agent, factory, episodes=args.episodes, seed=0, progress=not args.quiet)
+    config = run.config()
+    factory, began = config.factory(), time.perf_counter()
+    found = evaluate_agent(agent, factory, episodes=config.recording.episodes, seed=0, progress=not quiet)
     held = heldout_latents(agent, factory, HELDOUT_IMAGES, seed=0)
     if held is not None:
         representation = representation_figures(held)
@@ -211,10 +214,10 @@ def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
         representation = {"effective_rank": diagnostics.effective_rank(agent.encode(stored))}
     evaluation_seconds = time.perf_counter() - began
     result = {
-        "preset": args.preset,
-        "env_id": args.env_id,
-        "env": run.config().env,
-        "seed": args.seed,
+        "preset": config.preset,
+        "env_id": config.env_id,
+        "env": config.env,
+        "seed": config.seed,
         "env_steps": agent.num_timesteps,
         "updates": agent._n_updates,
         "wall_seconds": agent.wall_seconds,
@@ -227,7 +230,7 @@ def finish(run: RunFolder, agent: JEPAAgent, args: TrainArgs) -> None:
         "update_over_bare": measure_update(agent).ratio,
     }
     run.write_result(result)
-    if not args.quiet:
+    if not quiet:
         rows = table(found) | {name.replace("_", " "): f"{value:.3f}" for name, value in representation.items()}
         rows["training"] = (
             f"{result['updates']} updates in {agent.wall_seconds:.0f} s, {agent.num_timesteps} environment steps"

@@ -33,10 +33,11 @@ def test_a_run_that_wandb_does_not_accept_can_go_on_without_it(tmp_path, monkeyp
     monkeypatch.setattr(wandb, "init", begin)
     folder, short = tmp_path / "run", ["--quiet", "--episodes", "1"]
     assert run(["train", "default", "--wandb", "--out", str(folder), "--total-timesteps", "20", *short]) == 2
-    assert f"the server is away; go on without --wandb, or with WANDB_MODE=offline: jepa-rl resume {folder}" in (
+    assert f"the server is away; go on with --no-wandb, or with WANDB_MODE=offline: jepa-rl resume {folder}" in (
         capsys.readouterr().err
     )
-    assert run(["resume", str(folder), *short]) == 0
+    assert run(["resume", str(folder), "--quiet"]) == 2
+    assert run(["resume", str(folder), "--quiet", "--no-wandb"]) == 0
 
 
 def test_an_account_is_asked_for_only_online(monkeypatch):
