@@ -10,7 +10,8 @@ Two knobs, which are independent of each other:
 
 All are shown beside the observation, not in it (displays.py): its own values stay bit for bit what they are, at every
 variance, and at variance 0 the added part is constant, a control of the same shape. Pixels and symbols are whole numbers,
-which costs predictability as much as rounding does: a share of level^2 / (12 variance), with one level of 1/255 or 1/15.
+which costs predictability as much as rounding does: of the correlation a share of level^2 / (12 variance), with one level
+of 1/255 or 1/15; of R^2 about twice that where components are independent, and nothing where they repeat exactly.
 An encoder that normalises the contrast of whole images (``EncoderConfig.contrast``) couples the two parts again.
 
 The wrappers have a random stream of their own, seeded by ``reset(seed=...)``: the environment under them runs as it would

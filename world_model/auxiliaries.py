@@ -22,7 +22,9 @@ from jepa_rl.world_model.random_function import RandomFunction
 from jepa_rl.world_model.spec import ObservationSpec
 from jepa_rl.world_model.task_config import AuxiliaryConfig
 
-VARIANCE_FLOOR = 1e-6  # keeps the losses that are divided by their targets' variance finite where all targets are the same
+# Keeps the losses that are divided by their targets' variance finite where all targets are the same. Targets whose standard
+# deviation is not above its root, 1e-3, count for less than others.
+VARIANCE_FLOOR = 1e-6
 
 
 class AuxiliaryTask(nn.Module, ABC):
@@ -61,7 +63,13 @@ class Numbers(AuxiliaryTask):
             raise ValueError(
                 f"the batch must hold the targets of the auxiliary task {self.name!r}, got {sorted(batch.targets)}"
             )
-        return batch.targets[self.name]
+        target = batch.targets[self.name]
+        if target.shape[2:] != (self.size,):  # one number would be broadcast to many, and many to one
+            raise ValueError(
+                f"the targets of the auxiliary task {self.name!r} must be {self.size} for each observation, [B, T + 1, "
+                f"{self.size}], got {list(target.shape)}"
+            )
+        return target
 
     def mask(self, batch: Batch) -> Tensor:
         """bool[B, T + 1]: the observations that the task is trained on."""
@@ -103,7 +111,7 @@ class Noise(Numbers):
 class RandomOutputs(AuxiliaryTask):
     """A frozen random function of the observation; squared error over the variance of its outputs in the batch.
 
-    So a weight means the same whatever the scale of the function.
+    So a weight means the same whatever the scale of the function, above a standard deviation of about 1e-3.
     """
 
     def __init__(self, config: AuxiliaryConfig, latent_dim: int, observation: ObservationSpec, extra: int = 0) -> None:
@@ -232,7 +240,8 @@ def _decoder(observation: ObservationSpec, latent_dim: int, hidden: int) -> Vect
 def _relative_error(error: Tensor, target: Tensor, seen: Tensor, valid: Tensor) -> Tensor:
     """Mean of errors [B, T] where ``seen``, over the variance of the targets [B, T, size] where ``valid``.
 
-    The variance is that of all targets: over a few labelled ones it would be near 0 now and then.
+    The variance is that of all targets: over a few labelled ones it would be near 0 now and then. At less than
+    ``VARIANCE_FLOOR`` it counts as that, and the loss is no longer relative.
     """
     return masked_mean(error, seen) / latent_variance(target, valid).clamp(min=VARIANCE_FLOOR)
 

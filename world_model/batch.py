@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+Kind = Literal["any", "bool", "floating", "int64 or floating"]  # of dtype
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,19 +42,22 @@ class Batch:
 
     def __post_init__(self) -> None:
         batch_size, transitions = self.alive.shape
-        for name, steps in (
-            ("observation", transitions + 1),
-            ("action", transitions),
-            ("reward", transitions),
-            ("terminated", transitions),
-            ("label", transitions + 1),
-            ("labelled", transitions + 1),
-            ("outcome", transitions),
-        ):
-            _require_shape(name, getattr(self, name), (batch_size, steps))
-        for name in ("targets", "shown"):
-            for task, tensor in getattr(self, name).items():
-                _require_shape(f"{name}[{task!r}]", tensor, (batch_size, transitions + 1))
+        by_name: tuple[tuple[str, int, Kind], ...] = (
+            ("observation", transitions + 1, "any"),
+            ("action", transitions, "int64 or floating"),
+            ("reward", transitions, "floating"),
+            ("terminated", transitions, "bool"),
+            ("alive", transitions, "bool"),
+            ("label", transitions + 1, "floating"),
+            ("labelled", transitions + 1, "bool"),
+            ("outcome", transitions, "floating"),
+        )
+        for name, steps, kind in by_name:
+            _require(name, getattr(self, name), (batch_size, steps), kind)
+        for task, tensor in self.targets.items():
+            _require(f"targets[{task!r}]", tensor, (batch_size, transitions + 1), "floating")
+        for task, tensor in self.shown.items():
+            _require(f"shown[{task!r}]", tensor, (batch_size, transitions + 1), "bool")
 
     @property
     def valid(self) -> Tensor:
@@ -77,7 +82,14 @@ class Batch:
         return Batch(**moved)
 
 
-def _require_shape(name: str, tensor: Tensor, expected: tuple[int, int]) -> None:
+def _require(name: str, tensor: Tensor, expected: tuple[int, int], kind: Kind) -> None:
     shape = tuple(tensor.shape[:2])
     if shape != expected:
         raise ValueError(f"Batch.{name} must begin with shape {expected}, got {shape}")
+    # ~ of a uint8 mask is 255 or 254, not a mask: the losses would be wrong and finite.
+    dtype = tensor.dtype
+    fits = dtype == torch.bool if kind == "bool" else dtype.is_floating_point
+    if kind == "int64 or floating":
+        fits = fits or dtype == torch.int64
+    if not fits and kind != "any":
+        raise ValueError(f"Batch.{name} must be {kind}, got {dtype}")

@@ -76,7 +76,8 @@ def empirical_relation(
                + {(o1, o2): some (o1, a, o1'), (o2, a, o2') in the data with (o1', o2') in R}.
 
     ``observation``, ``action`` and ``next_observation`` are int[T]: transition t leads from one observation (an index in
-    0..N-1) to another by an action (any integer). ``label`` is [N] or [N, m]; ``labelled`` is bool[N], all by default.
+    0..N-1) to another by an action (any integer). ``label`` is [N] or [N, m]; ``labelled`` is bool[N], all by default. What
+    ``label`` holds where not labelled is not read, and may be NaN.
 
     Zero loss on the data implies different latents for every pair in the relation. The complement is NOT an equivalence:
     (o1, o2) and (o2, o3) may be free to merge while (o1, o3) is not, because a gap in the data about o2 frees both. Count
@@ -85,10 +86,13 @@ def empirical_relation(
 
     Memory is O(N^2); time is O(T^2) per step of the fixed point. Raises ValueError for shapes and indices that do not fit.
     """
-    label = _checked_label(label)
+    label = np.asarray(label)
     mask = np.ones(len(label), bool) if labelled is None else np.asarray(labelled)
     if mask.shape != (len(label),) or mask.dtype != bool:
         raise ValueError(f"labelled must be bool[{len(label)}] like label, got {mask.dtype}{list(mask.shape)}")
+    if label.dtype.kind == "f":
+        label = np.where(mask.reshape(-1, *(1,) * (label.ndim - 1)), label, 0)
+    label = _checked_label(label)
     transitions = _checked_transitions(observation, action, next_observation, size=len(label))
     groups = _group_rows(label)
     apart: np.ndarray = (groups[:, None] != groups) & mask[:, None] & mask

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from jepa_rl.world_model.bisimulation import separation_depth
@@ -18,16 +19,19 @@ from jepa_rl.world_model.lipschitz import lipschitz_estimate, plain
 from jepa_rl.world_model.merging import MergedObservations, Pairs
 
 LABEL_TOLERANCE = 1e-4  # labels pass through float32 as well
+LABEL_ROUNDING = 4 * float(np.finfo(np.float64).eps)  # of a label: 0.1 + 0.2 and 0.3 are one value, written in two ways
 
 
-def separation_gap(transition: np.ndarray, label: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def separation_gap(transition: ArrayLike, label: ArrayLike, depth: ArrayLike) -> np.ndarray:
     """The gap D of each pair, float64[S, S]: how far apart a common sequence of depth(i, j) actions can bring the labels.
 
     ``transition`` is int[S, A], ``label`` [S] or [S, m] (compared in the Euclidean norm), ``depth`` int[S, S] that of
-    ``separation_depth``. 0 where the depth is -1. Raises ValueError for shapes and indices that do not fit.
+    ``separation_depth``. 0 where the depth is -1. Raises ValueError for shapes and indices that do not fit, and for labels
+    that differ by no more than float64 rounds: ``depth``, which compares exactly, tells them apart, and no bound could.
     """
-    label = np.asarray(label, np.float64).reshape(len(label), -1)
+    transition, depth, label = np.asarray(transition), np.asarray(depth), np.asarray(label, np.float64)
     states = len(label)
+    label = label.reshape(states, -1)
     if transition.ndim != 2 or len(transition) != states or transition.dtype.kind not in "iu":
         raise ValueError(f"transition must be int[S={states}, A], got {transition.dtype}{list(transition.shape)}")
     if not 0 <= transition.min() <= transition.max() < states:
@@ -37,6 +41,14 @@ def separation_gap(transition: np.ndarray, label: np.ndarray, depth: np.ndarray)
     gap = np.zeros((states, states))
     first, second = np.nonzero(depth == 0)
     gap[first, second] = np.linalg.norm(label[first] - label[second], axis=1)
+    size = np.linalg.norm(label, axis=1)
+    alike = np.flatnonzero(gap[first, second] <= LABEL_ROUNDING * np.maximum(size[first], size[second]))
+    if len(alike):
+        i, j = int(first[alike[0]]), int(second[alike[0]])
+        raise ValueError(
+            f"labels must be equal or differ by more than float64 rounds, got {label[i].tolist()} of state {i} and "
+            f"{label[j].tolist()} of state {j}, which depth tells apart: round the labels first"
+        )
     for n in range(1, depth.max() + 1):
         first, second = np.nonzero(depth == n)
         for successor in transition.T:
@@ -133,13 +145,13 @@ class Certificate:
 
 def certify(
     *,
-    latent: Tensor,
-    state: np.ndarray,
-    action: Tensor,
-    next_latent: Tensor,
-    label: np.ndarray,
-    transition: np.ndarray,
-    state_label: np.ndarray,
+    latent: Tensor | ArrayLike,
+    state: ArrayLike,
+    action: Tensor | ArrayLike,
+    next_latent: Tensor | ArrayLike,
+    label: ArrayLike,
+    transition: ArrayLike,
+    state_label: ArrayLike,
     predict: Callable[[Tensor, Tensor], Tensor],
     read: Callable[[Tensor], Tensor],
     merge_fraction: float = 0.1,
@@ -151,7 +163,8 @@ def certify(
     ``latent`` [N, D] encodes observations of the exact states int[N]; ``action`` [N, ...] was taken there and led to what
     ``next_latent`` encodes. ``label`` is their p, [N] or [N, m]; ``transition`` int[S, A] and ``state_label``, [S] or
     [S, m], are the exact table. ``predict`` is T, latents and actions to latents; ``read`` is P, latents to [N] or [N, m].
-    Both must be differentiable and treat rows independently. ``seed`` draws the sample of the Lipschitz estimates.
+    Both must be differentiable and treat rows independently. ``seed`` draws the sample of the Lipschitz estimates. Lists,
+    arrays and tensors will do for all data.
 
     Which states count as merged is said in ``merging.Pairs``; of the merged observations the closest ``listed`` are named.
 
@@ -160,7 +173,8 @@ def certify(
     """
     if listed < 0:
         raise ValueError(f"listed must be at least 0, got {listed}")
-    transition, state_label = np.asarray(transition), np.asarray(state_label)
+    latent, action, next_latent = (torch.as_tensor(given) for given in (latent, action, next_latent))
+    state, label, transition, state_label = (np.asarray(given) for given in (state, label, transition, state_label))
     depth = separation_depth(transition, state_label)
     _check_data(latent, state, action, next_latent, label, state_label)
     with torch.no_grad():
@@ -245,5 +259,12 @@ def _check_data(
     if not (torch.isfinite(latent).all() and torch.isfinite(next_latent).all()):
         raise FloatingPointError("latents are not finite")
     label, expected = np.asarray(label, np.float64), np.asarray(state_label, np.float64)[state]
-    if label.shape != expected.shape or not np.allclose(label, expected, rtol=LABEL_TOLERANCE, atol=LABEL_TOLERANCE):
-        raise ValueError(f"label must be state_label[state], {list(expected.shape)}, got another of {list(label.shape)}")
+    if label.shape != expected.shape:
+        raise ValueError(f"label must be state_label[state], {list(expected.shape)}, got {list(label.shape)}")
+    same = np.isclose(label, expected, rtol=LABEL_TOLERANCE, atol=LABEL_TOLERANCE).reshape(rows, -1).all(1)
+    if not same.all():
+        row = int(same.argmin())
+        raise ValueError(
+            f"label must be state_label[state], {expected[row].tolist()} in row {row} of state {state[row]}, got "
+            f"{label[row].tolist()}"
+        )

@@ -74,6 +74,7 @@ class ModelConfig:
     """The whole world model."""
 
     latent_dim: int = 128
+    """Numbers in a latent."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     masked: MaskedConfig = field(default_factory=MaskedConfig)

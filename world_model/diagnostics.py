@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import pdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-RANK_FLOOR = 1e-7
+RANK_FLOOR = 1e-7  # of RankMe's shares, as in its paper
+ROUNDINGS = 4  # roundings of float32 that a latent may be off by, as it comes out of a network
 SPREAD_FLOOR = 1e-5  # of the latents' root mean square; float32 networks round at about a tenth of it
 
 
@@ -38,23 +41,26 @@ def rankme(latent: np.ndarray) -> float:
 def effective_rank(latent: np.ndarray) -> float:
     """The same entropy on centred latents (Roy & Vetterli 2007): how many directions the *differences* span.
 
-    A representation that maps everything to one point has 0 of them, not RankMe's 1.
+    A representation that maps everything to one point has 0 of them, not RankMe's 1. So has one whose differences are no
+    larger than float32 rounds; the scale of the latents does not matter.
     """
     centred = latent.astype(np.float64) - latent.mean(0, dtype=np.float64)
     singular = np.linalg.svd(centred, compute_uv=False)
     total = singular.sum()
-    if total <= RANK_FLOOR * max(1.0, float(np.abs(latent).max())) * len(latent):
+    # Errors of a share eps of every entry have a Frobenius norm of at most eps |latent|, and min(N, D) singular values of
+    # that norm add up to at most sqrt(min(N, D)) times it. float32 is what networks compute in, whatever holds the latents.
+    rounding = ROUNDINGS * float(np.finfo(np.float32).eps) * np.linalg.norm(latent.astype(np.float64))
+    if total <= rounding * np.sqrt(min(latent.shape)):
         return 0.0
     share = singular[singular > 0] / total
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def mean_pairwise_distance(latent: np.ndarray) -> float:
-    """Mean Euclidean distance between different rows; at most the first 512 rows enter."""
-    rows = latent[:512].astype(np.float64)
-    squared = (rows**2).sum(1)
-    distance = np.sqrt(np.clip(squared[:, None] + squared - 2 * rows @ rows.T, 0, None))
-    return float(distance.sum() / (len(rows) * (len(rows) - 1)))
+    """Mean Euclidean distance between different rows; at most the first 512 rows enter. ValueError for fewer than 2."""
+    if len(latent) < 2:
+        raise ValueError(f"a distance between rows needs at least 2 rows of latents, got {len(latent)}")
+    return float(pdist(latent[:512].astype(np.float64)).mean())
 
 
 def centroids(latent: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,9 +74,24 @@ def heldout_accuracy(latent: np.ndarray, label: np.ndarray, merged: np.ndarray |
 
     Centroids from the very rows that they classify reward dimension, not structure: pure noise then scores 0.92 with 256
     dimensions and nine classes. ``merged`` gives each label 0..C-1 a group: an answer of the right group counts as right.
+
+    The rows must be in random order, because the halves are the first and the second of them; there is a warning where a
+    class occurs in one half only, since the other's centroids cannot name it. Raises ValueError for fewer than 2 rows in a
+    half, FloatingPointError for latents that are not finite.
     """
     half = len(latent) // 2
+    if half < 2 or len(label) != len(latent):
+        raise ValueError(f"at least 4 latents and as many labels expected, got {len(latent)} and {len(label)}")
+    if not np.isfinite(latent).all():
+        raise FloatingPointError("latents to be classified are not finite")
     first, second = slice(None, half), slice(half, None)
+    lonely = np.setxor1d(label[first], label[second])
+    if len(lonely):
+        warnings.warn(
+            f"the classes {lonely.tolist()} occur in one half of the {len(latent)} rows only, where they count as wrong; "
+            "rows must be in random order",
+            stacklevel=2,
+        )
     scores = []
     for fit, test in ((first, second), (second, first)):
         classes, centre = centroids(latent[fit], label[fit])
@@ -87,8 +108,13 @@ def cluster_agreement(latent: np.ndarray, label: np.ndarray, clusters: int, seed
 
 
 def separation(latent: np.ndarray, label: np.ndarray) -> float:
-    """The smallest distance between two class centroids over the mean cluster radius (mean distance to the centroid)."""
+    """The smallest distance between two class centroids over the mean cluster radius (mean distance to the centroid).
+
+    Raises ValueError for fewer than 2 classes.
+    """
     classes, centre = centroids(latent, label)
+    if len(classes) < 2:
+        raise ValueError(f"separation needs at least 2 classes, got {classes.tolist()}")
     radius = np.mean(
         [np.linalg.norm(latent[label == kind] - c, axis=1).mean() for kind, c in zip(classes, centre, strict=True)]
     )

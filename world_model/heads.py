@@ -38,7 +38,9 @@ def symexp(x: Tensor) -> Tensor:
 
 
 def two_hot(value: Tensor) -> Tensor:
-    """Spread symlog(value) [...] over its two nearest bins: [..., 101], rows sum to 1."""
+    """Spread symlog(value) [...] over its two nearest bins: [..., 101], rows sum to 1. FloatingPointError for NaN."""
+    if value.isnan().any():  # as an index it would be out of range, which a GPU does not survive
+        raise FloatingPointError("two_hot targets must be numbers, got NaN")
     position = (
         (symlog(value).clamp(-TWO_HOT_LIMIT, TWO_HOT_LIMIT) + TWO_HOT_LIMIT) / (2 * TWO_HOT_LIMIT) * (TWO_HOT_BINS - 1)
     )
@@ -81,10 +83,10 @@ def negative_log_likelihood(logits: Tensor, target: Tensor, likelihood: Likeliho
 
 def require_targets(name: str, target: Tensor, likelihood: Likelihood) -> None:
     """Raise ValueError where ``target`` holds what the likelihood of the task ``name`` cannot express."""
-    if likelihood in BOUNDS:
+    if likelihood in BOUNDS and target.numel():
         low, high = BOUNDS[likelihood]
         least, greatest = (bound.item() for bound in target.aminmax())
-        if least < low or greatest > high:
+        if not low <= least <= greatest <= high:  # nor where they are NaN
             raise ValueError(
                 f"the targets of {name} must be in [{low:g}, {high:g}], the range of its {likelihood} likelihood, got "
                 f"{least:g} to {greatest:g}; gaussian has none, two_hot cuts at +-{math.expm1(TWO_HOT_LIMIT):,.0f}"

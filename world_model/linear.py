@@ -49,6 +49,12 @@ class Features:
         return cls(covariance=covariance, influence=influence, depth=depth, scale=scale)
 
 
+def require_objective(objective: str) -> None:
+    """Raise ValueError for an objective that is none of ``OBJECTIVES``."""
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
+
+
 def fixed_point(objective: Objective, features: Features) -> np.ndarray:
     """The weight that a feature ends at: rho^L for JEPA, rho^(L/(L+1)) for MAE."""
     return features.influence ** _exponent(objective, features)
@@ -116,6 +122,7 @@ def leading_time(objective: Objective, features: Features) -> np.ndarray:
 
     JEPA: (1/lambda) sum_{n=1}^{2L-1} L / (n rho^(2L-n-1) eps^(n/L)).    MAE, L > 1: (1/lambda) L/(L-1) eps^(-(L-1)/L).
     """
+    require_objective(objective)
     depth, step = features.depth, features.scale ** (1 / features.depth)
     if objective == "mae":
         if (depth < 2).any():
@@ -166,6 +173,7 @@ def crossover_scale(first: tuple[float, float], second: tuple[float, float], dep
 
 def _exponent(objective: Objective, features: Features) -> np.ndarray:
     """Of rho in the fixed point."""
+    require_objective(objective)
     return features.depth if objective == "jepa" else features.depth / (features.depth + 1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.stats import ortho_group
 
-from jepa_rl.world_model.linear import Objective
+from jepa_rl.world_model.linear import Objective, require_objective
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +51,7 @@ def aligned_network(
 
     The predictor is eps^(1/L) times the identity for JEPA, and times the inverse of the encoder's rotation for MAE.
     """
+    require_objective(objective)
     if dimension < 2 or depth < 1 or scale <= 0:
         raise ValueError(f"dimension >= 2, depth >= 1 and scale > 0 expected, got {dimension}, {depth}, {scale}")
     rotations = ortho_group.rvs(dimension, size=depth, random_state=generator).reshape(depth, dimension, dimension)
@@ -64,6 +65,7 @@ def gradient(objective: Objective, network: Network, xx: np.ndarray, yx: np.ndar
 
     JEPA's target W y is a constant to it. The moments are all that either loss sees of the data, population or minibatch.
     """
+    require_objective(objective)
     factors, predictor = network.factors, network.predictor
     below = _products(factors)  # below[l] = W^l ... W^1
     encoder = below[-1]
@@ -143,7 +145,12 @@ def descend(
 
 
 def crossing_times(times: np.ndarray, weights: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """When each weight [T, ..., d] first reaches its target [d], interpolated between ``times`` [T]; inf if never."""
+    """When each weight [T, ..., d] first reaches its target [d], interpolated between ``times`` [T]; inf if never.
+
+    Raises ValueError for fewer than two times.
+    """
+    if len(times) < 2 or len(weights) != len(times):
+        raise ValueError(f"at least 2 times and weights at each of them expected, got {len(times)} and {len(weights)}")
     beyond = weights >= targets
     after = np.maximum(beyond.argmax(0), 1)[None]
     low, high = (np.log(np.take_along_axis(weights, index, 0)[0]) for index in (after - 1, after))
@@ -169,6 +176,10 @@ class LinearProcess:
     def __post_init__(self) -> None:
         if (self.kind == "static") != (self.persistence == 1) or not 0 < self.persistence <= 1:
             raise ValueError(f"persistence must be 1 if static, in (0, 1) if dynamic, got {self.persistence}, {self.kind}")
+        for name in ("covariance", "influence"):
+            values = getattr(self, name)
+            if values.shape != self.covariance.shape or not (np.isfinite(values) & (values > 0)).all():
+                raise ValueError(f"{name} must be [d], positive and finite, got {values}")
         if (self.noise_variance < 0).any():
             raise ValueError(f"influence must be at most the persistence {self.persistence}, got {self.influence}")
 

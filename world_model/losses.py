@@ -7,8 +7,9 @@ from torch import Tensor
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` where ``mask`` is True; 0 where it never is."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    """Mean of ``values`` where bool ``mask`` is True; 0 where it never is. What is not finite elsewhere does not enter."""
+    # A clone keeps the layout, and with it the order of the sum; torch.where and masked_fill may not.
+    return values.clone().masked_fill_(~mask, 0).sum() / mask.sum().clamp(min=1)
 
 
 def dynamics_loss(imagined: Tensor, encoded: Tensor, alive: Tensor) -> Tensor:
@@ -52,5 +53,6 @@ def lambda_return(
             mixed = (1 - trace) * following + trace * result[:, t + 1]
             # Where the next transition is not alive, the episode or its known part ends here.
             following = torch.where(alive[:, t + 1], mixed, following)
-        result[:, t] = reward[:, t] + discount * ~terminated[:, t] * following
+        # Not a product with the mask: 0 times a bootstrap that is not finite would be NaN.
+        result[:, t] = reward[:, t] + discount * following.masked_fill(terminated[:, t], 0)
     return result

@@ -26,7 +26,7 @@ def block_shapes(
         (height, width)
         for height in range(1, rows + 1)
         for width in range(1, columns + 1)
-        if smallest <= height * width <= greatest and aspect[0] <= height / width <= aspect[1]
+        if _within(height * width, smallest, greatest) and _within(height / width, *aspect)
     ]
     if not shapes:
         raise ValueError(
@@ -40,6 +40,11 @@ def block_shapes(
             f"to {largest} patches"
         )
     return shapes
+
+
+def _within(value: float, low: float, high: float) -> bool:
+    """Whether ``value`` is between the bounds or at one of them but for rounding: 0.07 * 100 is above 7."""
+    return low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
 
 
 def sample_blocks(

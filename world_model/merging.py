@@ -34,9 +34,12 @@ class Pairs:
         latent: [N, D].
         state: int[N], the state of each observation.
         depth: int[S, S], as ``separation_depth`` gives it.
+
+    Raises ValueError for shapes and states that do not fit, FloatingPointError for latents that are not finite.
     """
 
     def __init__(self, latent: np.ndarray, state: np.ndarray, depth: np.ndarray) -> None:
+        _check_pairs(latent, state, depth)
         self.state = state
         self.first, self.second = np.triu_indices(len(latent), 1)
         self.distance = pdist(latent)
@@ -80,3 +83,15 @@ class Pairs:
             )
             for k in chosen[np.argsort(self.distance[chosen], kind="stable")[:count]]
         )
+
+
+def _check_pairs(latent: np.ndarray, state: np.ndarray, depth: np.ndarray) -> None:
+    if latent.ndim != 2 or len(latent) < 2 or state.shape != (len(latent),):
+        raise ValueError(f"latent [N > 1, D] and state [N] expected, got {list(latent.shape)} and {list(state.shape)}")
+    if depth.ndim != 2 or depth.shape[0] != depth.shape[1]:
+        raise ValueError(f"depth must be int[S, S], got {list(depth.shape)}")
+    if not 0 <= state.min() <= state.max() < len(depth):
+        raise ValueError(f"state must lie in 0..{len(depth) - 1}, got {state.min()}..{state.max()}")
+    # No comparison with NaN is true: what collapsed by diverging would pass for "nothing merged".
+    if not np.isfinite(latent).all():
+        raise FloatingPointError("latents whose distances are asked for are not finite")

@@ -51,8 +51,8 @@ def loss_terms(
 
     The keys are those of ``loss_weights(config)``, but for "policy" where actions are finite and the model has none.
 
-    ``ema`` is the slow copy of the model, needed when ``config.needs_ema``. Raises FloatingPointError, naming the term,
-    when one is not finite.
+    ``ema`` is the slow copy of the model, needed when ``config.needs_ema``. Raises ValueError where a term needs it and it
+    is None, FloatingPointError, naming the term, when one is not finite.
     """
     encoded = model.encode(batch.observation.flatten(0, 1)).unflatten(0, batch.observation.shape[:2])
     detached = encoded.detach()
@@ -92,12 +92,18 @@ def loss_terms(
     return terms
 
 
+def _slow_copy(ema: WorldModel | None, because: str) -> WorldModel:
+    if ema is None:
+        raise ValueError(f"ema must be the slow copy of the model, because {because}, got None")
+    return ema
+
+
 def _dynamics_target(latent: Tensor, ema: WorldModel | None, batch: Batch, config: ModelConfig) -> Tensor:
     if config.dynamics.target == "same":
         return latent[:, 1:]
     if config.dynamics.target == "stop":
         return latent[:, 1:].detach()
-    assert ema is not None
+    ema = _slow_copy(ema, "model.dynamics.target is ema")
     following = batch.observation[:, 1:]
     with torch.no_grad():
         return ema.encode(following.flatten(0, 1)).unflatten(0, following.shape[:2])
@@ -107,7 +113,7 @@ def _masked_loss(
     model: WorldModel, ema: WorldModel | None, batch: Batch, config: ModelConfig, generator: torch.Generator
 ) -> Tensor:
     """L_mask over the observations of the batch; the EMA copy sees whole images, the encoder what is not hidden."""
-    assert ema is not None
+    ema = _slow_copy(ema, f"model.masked.weight is {config.masked.weight:g}")
     masked, grid = config.masked, model.patch_encoder.grid
     observation = batch.observation[batch.valid]
     shapes = block_shapes(grid, scale=masked.scale, aspect=masked.aspect, blocks=masked.blocks)
@@ -204,7 +210,7 @@ def _value_target(
     generator: torch.Generator,
 ) -> Tensor:
     """Returns [B, T]; the slow head values the latents [B, T + 1, D] of the observations, as in arXiv:2310.16828."""
-    assert ema is not None
+    ema = _slow_copy(ema, f"model.value.weight is {config.value.weight:g}")
     behind = torch.zeros_like(batch.reward)
     if config.value.gap:
         best, taken = ema.values(latent, batch.action)

@@ -23,8 +23,8 @@ def patch_grid(shape: Sequence[int], size: int) -> tuple[int, int]:
 def grid_positions(grid: tuple[int, int], width: int) -> Tensor:
     """Fixed sines and cosines of row and column, [rows * columns, width], as in arXiv:2301.08243.
 
-    A quarter of the width each holds sin and cos of the row and of the column, at frequencies from 1 down to 1 / 10,000
-    radian per patch.
+    A quarter of the width each holds sin and cos of the row and of the column, at frequencies that fall from 1
+    towards 1/10,000 radian per patch, which none reaches.
     """
     frequency = 10_000.0 ** -torch.linspace(0, 1, width // 4 + 1)[:-1]
     axes = torch.meshgrid(*[torch.arange(length, dtype=torch.float32) for length in grid], indexing="ij")

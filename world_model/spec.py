@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
+
+from jepa_rl.world_model.validation import require
+
+ObservationKind = Literal["vector", "image", "grid", "onehot", "text", "row"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +20,7 @@ class ObservationSpec:
     symbols each; "text" is padded UTF-8; "row" is uint8, the bytes of its ``parts`` one after another.
     """
 
-    kind: Literal["vector", "image", "grid", "onehot", "text", "row"]
+    kind: ObservationKind
     shape: tuple[int, ...]
     dtype: str = "float32"  # name of the observation's dtype, in numpy as in torch
     counts: tuple[int, ...] = ()
@@ -26,6 +30,17 @@ class ObservationSpec:
     low: float = 0.0  # value of the darkest pixel
     high: float = 255.0  # value of the brightest pixel
     parts: tuple[ObservationSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = get_args(ObservationKind)
+        require(self.kind in kinds, "ObservationSpec.kind", f"one of {', '.join(kinds)}", repr(self.kind))
+        if self.kind in ("grid", "onehot"):
+            require(
+                bool(self.counts), "ObservationSpec.counts", f"the number of choices of each symbol of a {self.kind}", ()
+            )
+        if self.kind == "onehot":
+            fits = len(self.starts) == len(self.counts)
+            require(fits, "ObservationSpec.starts", f"one for each of the counts {self.counts}", self.starts)
 
     def within(self, vocabulary: int) -> ObservationSpec:
         """The same, with at most ``vocabulary`` symbols in each plane of a grid, whose space may allow every byte."""

@@ -52,8 +52,9 @@ def register_auxiliary(name: str, function: TargetFunction, *, size: int = 1, li
         name: letters, digits and underscores; a function registered under it before is replaced.
         function: gives a finite number, or ``size`` of them.
         size: numbers per observation.
-        likelihood: of the loss, unless the configuration chooses one; two_hot does not care about the target's scale,
-            bernoulli needs numbers in [0, 1].
+        likelihood: of the loss, unless the configuration chooses one. two_hot takes any range, but variation below about
+            0.2 symlog units, its bins, hardly counts: centre and scale targets that vary less. bernoulli needs numbers in
+            [0, 1].
 
     Raises ValueError for a name, size or likelihood that cannot be, TypeError for what cannot be called.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import typing
 from numbers import Integral, Real
@@ -15,7 +16,7 @@ def require(holds: bool, name: str, expected: str, got: object) -> None:
 
 
 def require_fields(name: str, config: Any) -> None:
-    """Raise ValueError where a field of the dataclass ``config`` is no choice, or no number, of its type."""
+    """Raise ValueError where a field of the dataclass ``config`` is no choice, no number or no section of its type."""
     for field, hint in typing.get_type_hints(type(config)).items():
         got = getattr(config, field)
         if typing.get_origin(hint) is Literal:
@@ -25,7 +26,9 @@ def require_fields(name: str, config: Any) -> None:
             _require_number(f"{name}{field}", hint, got)
         elif hint is bool:
             require(isinstance(got, bool), f"{name}{field}", "True or False", repr(got))
-        elif typing.get_origin(hint) is tuple and set(_leaves(hint)) <= _NUMBERS.keys():
+        elif _is_section(hint):
+            _require_section(f"{name}{field}", hint, got)
+        elif typing.get_origin(hint) is tuple and all(leaf in _NUMBERS or _is_section(leaf) for leaf in _leaves(hint)):
             _require_tuple(f"{name}{field}", hint, got)
 
 
@@ -38,16 +41,28 @@ def _require_number(name: str, hint: type, got: object) -> None:
     require(fits, name, expected, repr(got))
 
 
+def _require_section(name: str, hint: Any, got: object) -> None:
+    require(isinstance(got, hint), name, f"of type {hint.__name__}", repr(got))
+
+
+def _is_section(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint)
+
+
 def _require_tuple(name: str, hint: Any, got: object) -> None:
-    """Raise ValueError unless ``got`` is a tuple of the length and of the numbers that its type says."""
+    """Raise ValueError unless ``got`` is a tuple of the length and of the numbers or sections that its type says."""
     kinds = typing.get_args(hint)
-    require(isinstance(got, tuple), name, "a tuple", repr(got))
+    of = f" of {kinds[0].__name__}" if _is_section(kinds[0]) else ""
+    require(isinstance(got, tuple), name, f"a tuple{of}", repr(got))
     assert isinstance(got, tuple)
     if kinds[-1] is Ellipsis:
         kinds = (kinds[0],) * len(got)
     require(len(got) == len(kinds), name, f"a tuple of {len(kinds)}", repr(got))
     for kind, entry in zip(kinds, got, strict=True):
-        (_require_number if kind in _NUMBERS else _require_tuple)(name, kind, entry)
+        if _is_section(kind):
+            _require_section(f"every entry of {name}", kind, entry)
+        else:
+            (_require_number if kind in _NUMBERS else _require_tuple)(name, kind, entry)
 
 
 def _leaves(hint: Any) -> list[Any]:

@@ -24,14 +24,15 @@ def project_conflicts(gradients: Tensor, orders: Sequence[Tensor]) -> Tensor:
     """PCGrad (arXiv:2001.06782): the sum [P] of n gradients [n, P], each without what opposes one of the others.
 
     From each gradient its part along every other is taken that points against that other as it was given, one after
-    another. ``orders[i]`` is the order int64 in which gradient i meets the others; its own number in it is passed over.
+    another. ``orders[i]`` is the order int64 in which gradient i meets the others; its own number in it is passed over. So
+    is a gradient so small that its squared norm is 0.
     """
     total = torch.zeros_like(gradients[0])
     for index, order in enumerate(orders):
         projected = gradients[index]
         for other in gradients[order[order != index]]:
             dot = projected @ other
-            if dot < 0:
-                projected = projected - dot / (other @ other) * other
+            if dot < 0 and (square := other @ other) > 0:
+                projected = projected - dot / square * other
         total = total + projected
     return total

@@ -193,6 +193,16 @@ def test_the_complement_need_not_be_transitive():
     assert relation[0, 2]
 
 
+def test_labels_may_be_nan_where_they_are_not_known():
+    transitions = np.array([0, 1]), np.array([0, 0]), np.array([2, 3])
+    label, labelled = np.array([np.nan, np.nan, 0.5, 1.0]), np.array([False, False, True, True])
+    for shape in ((4,), (4, 1)):
+        relation = empirical_relation(*transitions, label.reshape(shape), labelled=labelled)
+        assert np.argwhere(np.triu(relation)).tolist() == [[0, 1], [2, 3]]
+    with pytest.raises(ValueError, match="finite"):
+        empirical_relation(*transitions, label, labelled=~labelled)
+
+
 def test_separation_travels_backwards_over_several_transitions():
     # Two chains 0-1-2 and 3-4-5 whose ends differ.
     relation = empirical_relation(

@@ -395,6 +395,38 @@ def test_data_that_do_not_fit_are_refused(changes, message):
         certify(**one_hot_world(**changes))
 
 
+def test_lists_arrays_and_tensors_give_the_same_certificate():
+    world = one_hot_world()
+    names = ("latent", "state", "action", "next_latent", "label", "transition", "state_label")
+    arrays = {name: np.asarray(world[name]) for name in names}
+    expected = certify(**world)
+    assert certify(**(world | arrays)) == expected
+    assert certify(**(world | {name: torch.as_tensor(array) for name, array in arrays.items()})) == expected
+    # Numbers in lists are float32 to torch; the one-hot rows are exact in it.
+    world["predict"] = lambda z, a: torch.einsum("ns,nsd->nd", z, STEPS.to(z.dtype)[:, a].transpose(0, 1))
+    listed = certify(**(world | {name: array.tolist() for name, array in arrays.items()}))
+    assert [row.gap for row in listed.depths] == [row.gap for row in expected.depths]
+    depth = separation_depth(COUNTING, COUNTS == 4)
+    gap = separation_gap(COUNTING.tolist(), (COUNTS == 4).tolist(), depth.tolist())
+    assert np.array_equal(gap, separation_gap(COUNTING, COUNTS == 4, depth))
+
+
+def test_a_wrong_label_is_named_with_its_row():
+    world = one_hot_world()
+    world["label"][13] = 0.25
+    with pytest.raises(ValueError, match=r"1\.0 in row 13 of state 4, got 0\.25"):
+        certify(**world)
+
+
+@pytest.mark.parametrize("labels", [[0.1 + 0.2, 0.3], [2**53, 2**53 + 1], [0.0, 1e-200]])
+def test_labels_that_float64_cannot_hold_apart_have_no_gap(labels):
+    table = np.array([[0], [1]])
+    depth = separation_depth(table, np.array(labels))
+    assert depth[0, 1] == 0
+    with pytest.raises(ValueError, match=r"differ by more than float64 rounds, got \[.*\] of state 0 and .* of state 1"):
+        separation_gap(table, np.array(labels), depth)
+
+
 @pytest.mark.parametrize("name", ["latent", "next_latent", "predict", "read"])
 def test_nothing_that_is_not_finite_passes(name):
     world = one_hot_world()

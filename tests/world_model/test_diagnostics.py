@@ -76,3 +76,52 @@ def test_mirror_images_count_as_right_only_where_they_are_merged():
     mirror = np.abs(np.arange(9) - 4)
     assert diagnostics.heldout_accuracy(latent, count) == pytest.approx(5 / 9, abs=0.05)
     assert diagnostics.heldout_accuracy(latent, count, merged=mirror) == 1
+
+
+def test_a_class_of_one_half_only_is_told_of():
+    latent = np.eye(3)[[0, 1, 1, 0, 2, 1]]
+    with pytest.warns(UserWarning, match=r"classes \[2\] occur in one half of the 6 rows only"):
+        assert diagnostics.heldout_accuracy(latent, np.array([0, 1, 1, 0, 2, 1])) == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "label", "error", "message"),
+    [
+        (3, [0, 0, 0], ValueError, "at least 4 latents"),
+        (6, [0, 1, 1, 0], ValueError, "as many labels expected, got 6 and 4"),
+        (6, [0, 1, 0, 1, 0, 0], FloatingPointError, "not finite"),
+    ],
+)
+def test_heldout_accuracy_refuses_halves_that_cannot_answer_for_each_other(rows, label, error, message):
+    latent = np.ones((rows, 2))
+    if error is FloatingPointError:
+        latent[1] = np.nan
+    with pytest.raises(error, match=message):
+        diagnostics.heldout_accuracy(latent, np.array(label))
+
+
+@pytest.mark.parametrize("held_as", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "dimensions"), [(512, 256), (2_000, 16), (8, 128)])
+def test_a_point_rounded_to_float32_spans_no_direction(rows, dimensions, held_as):
+    rng = np.random.default_rng(0)
+    ulp = np.finfo(np.float32).eps * rng.uniform(-1, 1, size=(rows, dimensions))
+    point = (rng.normal(size=dimensions) * (1 + ulp)).astype(np.float32)
+    assert diagnostics.effective_rank(point.astype(held_as)) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e7])
+def test_the_effective_rank_does_not_depend_on_the_scale(scale):
+    latent = np.random.default_rng(0).normal(size=(200, 8))
+    assert diagnostics.effective_rank(scale * latent) == pytest.approx(diagnostics.effective_rank(latent))
+
+
+def test_rows_that_are_the_same_are_no_distance_apart_and_one_row_has_none():
+    row = np.random.default_rng(0).normal(size=(1, 64)).astype(np.float32)
+    assert diagnostics.mean_pairwise_distance(np.repeat(row, 512, axis=0)) == 0
+    with pytest.raises(ValueError, match="at least 2 rows of latents, got 1"):
+        diagnostics.mean_pairwise_distance(row)
+
+
+def test_the_separation_of_one_class_is_refused():
+    with pytest.raises(ValueError, match=r"at least 2 classes, got \[3\]"):
+        diagnostics.separation(np.eye(4), np.full(4, 3))

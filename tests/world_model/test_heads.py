@@ -67,6 +67,8 @@ def test_bernoulli_and_gaussian_losses_are_cross_entropy_and_squared_error():
         ("bernoulli", [-0.1, 1.0], False),
         ("signed_bernoulli", [-1.0, 1.0], True),
         ("signed_bernoulli", [-2.0, 0.0], False),
+        ("bernoulli", [math.nan, math.nan], False),
+        ("bernoulli", [], True),
         ("gaussian", [-200.0, 200.0], True),
         ("two_hot", [-200.0, 200.0], True),
     ],
@@ -133,3 +135,8 @@ def test_the_floor_of_a_loss_is_the_entropy_of_its_label(likelihood, target, flo
         loss.backward()
         optimizer.step()
     assert floor - 1e-3 <= loss.item() <= floor + 0.01
+
+
+def test_nan_is_no_two_hot_target():
+    with pytest.raises(FloatingPointError, match="two_hot targets must be numbers, got NaN"):
+        two_hot(torch.tensor([0.0, math.nan]))

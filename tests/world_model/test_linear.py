@@ -227,3 +227,35 @@ def test_crossings_are_interpolated_in_the_logarithm():
     weights = np.array([[0.1, 0.1, 0.9], [0.4, 0.2, 0.9], [1.6, 0.3, 0.9]])
     times = crossing_times(np.array([0.0, 10, 20]), weights, np.array([0.8, 0.5, 0.5]))
     assert times.tolist() == [pytest.approx(15), np.inf, 0]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda name: fixed_point(name, KNOWN),
+        lambda name: hitting_time(name, KNOWN, 0.5),
+        lambda name: simulate(name, KNOWN, 0.5),
+        lambda name: learning_curves(name, KNOWN, np.linspace(0, 1, 3)),
+        lambda name: leading_time(name, KNOWN),
+        lambda name: critical_time(name, KNOWN, 0.5),
+        lambda name: aligned_network(name, 2, 2, 0.1, np.random.default_rng(0)),
+        lambda name: gradient(name, aligned_network("jepa", 3, 2, 0.1, np.random.default_rng(0)), *MOMENTS),
+    ],
+)
+def test_an_objective_that_there_is_not_is_refused(ask):
+    with pytest.raises(ValueError, match="objective must be one of jepa, mae, got 'JEPA'"):
+        ask("JEPA")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("covariance", 0.0), ("covariance", -1.0), ("covariance", np.inf), ("influence", np.nan)]
+)
+def test_a_process_needs_positive_finite_numbers(name, value):
+    fitting = {"covariance": np.ones(2), "influence": np.full(2, 0.5)}
+    with pytest.raises(ValueError, match=rf"{name} must be \[d\], positive and finite, got .*{value:g}"):
+        LinearProcess(kind="static", **(fitting | {name: np.array([0.5, value])}))
+
+
+def test_one_time_has_no_crossing():
+    with pytest.raises(ValueError, match="at least 2 times and weights at each of them expected, got 1 and 1"):
+        crossing_times(np.zeros(1), np.ones((1, 2)), np.ones(2))

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +84,25 @@ def test_latent_variance_equals_numpys_over_the_valid_entries():
     valid = torch.rand(6, 3, generator=torch.Generator().manual_seed(2)) < 0.6
     expected = np.var(latent[valid].numpy(), axis=0).mean()
     assert latent_variance(latent, valid).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_not_finite_stays_behind_the_mask():
+    values = torch.tensor([1.0, torch.nan, 3.0, torch.inf], requires_grad=True)
+    loss = masked_mean(values, torch.tensor([True, False, True, False]))
+    loss.backward()
+    assert loss == 2.0
+    assert values.grad.tolist() == [0.5, 0, 0.5, 0]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_masked_mean_is_the_sum_of_products_bit_for_bit(transposed):
+    """The order of the sum depends on the layout of the values."""
+    values = torch.randn(64, 17, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(17, 64, generator=torch.Generator().manual_seed(0)).T if transposed else values
+    mask = torch.rand(64, 17, generator=torch.Generator().manual_seed(1)) < 0.7
+    assert torch.equal(masked_mean(values, mask), (values * mask).sum() / mask.sum())
+
+
+def test_a_bootstrap_after_the_termination_does_not_enter_even_if_it_is_not_finite():
+    assert returns([1.0, 2.0], terminated=[False, True], bootstrap=[3.0, math.nan]) == [1 + 0.9 * 2, 2.0]
+    assert returns([1.0], terminated=[True], bootstrap=[math.inf]) == [1.0]

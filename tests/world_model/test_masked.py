@@ -78,6 +78,8 @@ def test_the_shapes_of_blocks_are_all_those_within_scale_and_aspect():
     assert block_shapes((8, 8), scale=(0.15, 0.2), aspect=(0.75, 1.5), blocks=4) == [(3, 4), (4, 3)]
     # The bounds themselves count; 2 x 1 and 2 x 3 are too narrow and too wide, 3 x 3 covers too much.
     assert block_shapes((4, 4), scale=(0.25, 0.375), aspect=(1.0, 1.5), blocks=2) == [(2, 2), (3, 2)]
+    # 0.07 * 100 is above 7 in floating point.
+    assert block_shapes((10, 10), scale=(0.07, 0.07), aspect=(1 / 7, 7.0), blocks=1) == [(1, 7), (7, 1)]
     assert block_shapes((2, 10), scale=(0.2, 0.2), aspect=(0.1, 10.0), blocks=4) == [(1, 4), (2, 2)]
 
 

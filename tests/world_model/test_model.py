@@ -252,6 +252,24 @@ def test_ema_moves_the_stated_share_and_copies_buffers():
         (lambda: MaskedConfig(aspect=(1.0,)), r"model.masked.aspect must be a tuple of 2, got \(1.0,\)"),
         (lambda: MaskedConfig(aspect=(1.0, math.inf)), "model.masked.aspect must be a finite number, got inf"),
         (lambda: DynamicsConfig(trains_encoder="no"), "model.dynamics.trains_encoder must be True or False, got 'no'"),
+        (
+            lambda: ModelConfig(encoder={"kind": "auto"}),
+            r"model.encoder must be of type EncoderConfig, got {'kind': 'auto'}",
+        ),
+        (
+            lambda: ModelConfig(auxiliaries=("inverse",)),
+            "entry of model.auxiliaries must be of type AuxiliaryConfig, got 'inv",
+        ),
+        (
+            lambda: ModelConfig(auxiliaries=[AuxiliaryConfig(target="inverse")]),
+            r"model.auxiliaries must be a tuple of AuxiliaryConfig, got \[AuxiliaryConfig",
+        ),
+        (
+            lambda: ObservationSpec(kind="picture", shape=(2,)),
+            "ObservationSpec.kind must be one of vector, .*, got 'picture'",
+        ),
+        (lambda: ObservationSpec(kind="grid", shape=(2, 2, 1)), "ObservationSpec.counts must be the number of choices"),
+        (lambda: ObservationSpec(kind="onehot", shape=(), counts=(3,)), "ObservationSpec.starts must be one for each"),
         (lambda: EncoderConfig(hidden=(8, 0)), r"model.encoder.hidden must be widths of at least 1, got \(8, 0\)"),
         (lambda: EncoderConfig(convolutions=()), "model.encoder.convolutions must be at least one layer, got none"),
         (lambda: EncoderConfig(convolutions=((8, 3, 0, 0),)), r"convolutions must be channels, kernel, stride .*0, 0\)"),
@@ -262,7 +280,7 @@ def test_a_model_config_out_of_range_says_which_option_and_what_came(make, messa
         make()
 
 
-def test_a_batch_whose_parts_disagree_in_time_is_refused():
+def test_a_batch_whose_parts_disagree_in_time_or_have_another_dtype_is_refused():
     fields = {
         "observation": torch.zeros(2, 4, 5),
         "action": torch.zeros(2, 3, dtype=torch.long),
@@ -275,6 +293,21 @@ def test_a_batch_whose_parts_disagree_in_time_is_refused():
         "targets": {"info:count": torch.zeros(2, 4, 1)},
     }
     Batch(**fields)
+    for name, wrong, expected in (
+        ("terminated", torch.zeros(2, 3, dtype=torch.uint8), r"bool, got torch\.uint8"),
+        ("alive", torch.ones(2, 3), r"bool, got torch\.float32"),
+        ("labelled", torch.ones(2, 4, dtype=torch.int64), r"bool, got torch\.int64"),
+        ("reward", torch.zeros(2, 3, dtype=torch.int64), r"floating, got torch\.int64"),
+        ("label", torch.zeros(2, 4, dtype=torch.bool), r"floating, got torch\.bool"),
+        ("outcome", torch.zeros(2, 3, dtype=torch.int32), r"floating, got torch\.int32"),
+        ("action", torch.zeros(2, 3, dtype=torch.int32), r"int64 or floating, got torch\.int32"),
+    ):
+        with pytest.raises(ValueError, match=rf"Batch\.{name} must be {expected}"):
+            Batch(**{**fields, name: wrong})
+    with pytest.raises(ValueError, match=r"Batch\.shown\['info:count'\] must be bool, got torch\.float32"):
+        Batch(**fields, shown={"info:count": torch.ones(2, 4)})
+    with pytest.raises(ValueError, match=r"Batch\.targets\['info:count'\] must be floating, got torch\.int64"):
+        Batch(**{**fields, "targets": {"info:count": torch.zeros(2, 4, 1, dtype=torch.int64)}})
     with pytest.raises(ValueError, match=r"Batch.targets\['info:count'\] must begin with shape \(2, 4\), got \(2, 3\)"):
         Batch(**{**fields, "targets": {"info:count": torch.zeros(2, 3, 1)}})
     with pytest.raises(ValueError, match=r"Batch.observation must begin with shape \(2, 4\), got \(2, 3\)"):

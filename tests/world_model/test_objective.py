@@ -377,3 +377,22 @@ def test_rewards_beyond_what_their_likelihood_can_express_are_refused(given):
     config = dataclasses.replace(OFF, reward=RewardConfig(weight=1.0, input=given, likelihood="bernoulli"))
     with pytest.raises(ValueError, match="targets of the reward must be in"):
         found("reward", config, *make(config), a_batch())
+
+
+@pytest.mark.parametrize(
+    ("section", "because"),
+    [
+        ({"dynamics": DynamicsConfig(weight=1.0, target="ema")}, "model.dynamics.target is ema"),
+        ({"value": ValueConfig(weight=0.5)}, r"model.value.weight is 0\.5"),
+    ],
+)
+def test_a_missing_slow_copy_is_named_with_what_needs_it(section, because):
+    config = dataclasses.replace(OFF, **section)
+    with pytest.raises(ValueError, match=f"ema must be the slow copy of the model, because {because}, got None"):
+        loss_terms(make(config)[0], None, a_batch(), config, discount=0.9, generator=torch.Generator())
+
+
+def test_targets_of_another_size_than_the_task_has_are_refused():
+    config = dataclasses.replace(OFF, auxiliaries=(AuxiliaryConfig(target="info:count", size=2),))
+    with pytest.raises(ValueError, match=r"auxiliary task 'info:count' must be 2 for each observation.* got \[16, 4, 1\]"):
+        terms_of(config)

@@ -71,3 +71,8 @@ def test_gradients_meet_the_others_in_the_given_order_and_as_those_were():
     # (-2, 1) along (1, 1) is -1/2 of it: (-1.5, 1.5); along (1, 0) then -1.5: (0, 1.5). The others meet (-2, 1) as it was:
     # (1, 0) + 2/5 (-2, 1) and (1, 1) + 1/5 (-2, 1).
     assert two.tolist() == pytest.approx([0 + 0.2 + 0.6, 1.5 + 0.4 + 1.2])
+
+
+def test_a_gradient_whose_squared_norm_vanishes_opposes_nothing():
+    gradients = torch.tensor([[1.0, 1.0], [-1e-30, 0.0]])
+    assert project_conflicts(gradients, orders(2)).tolist() == pytest.approx([1.0, 1.0])
