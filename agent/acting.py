@@ -51,8 +51,11 @@ class PlanningAlgorithm(Algorithm):
     def set_planner(self, config: PlannerConfig) -> None:
         """Plan with other settings from now on; they are saved and loaded with the agent.
 
-        Raises ValueError for a planner that cannot serve the actions, or asks what the world model has no head for.
+        Raises TypeError for anything but a PlannerConfig, ValueError for a planner that cannot serve the actions, or asks
+        what the world model has no head for.
         """
+        if not isinstance(config, PlannerConfig):
+            raise TypeError(f"config must be a PlannerConfig, got {config!r}")
         if config.proposals and not self.model.can_propose:
             needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
             raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
@@ -75,10 +78,19 @@ class PlanningAlgorithm(Algorithm):
             )
 
     def encode(self, observation: Any) -> np.ndarray:
-        """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed."""
+        """Latents float32 [N, D] of a batch of N observations, as the environments give them or packed.
+
+        The weights are those of ``model``, as trained; plans are made with ``acting_model``, whose latents may be others.
+        """
         with torch.no_grad():
-            packed = self.observation_adapter.pack(observation)
-            return self.model.encode(torch.as_tensor(packed, device=self.device)).cpu().numpy()
+            return self.model.encode(self._packed_batch(observation)).cpu().numpy()
+
+    def _packed_batch(self, observation: Any) -> torch.Tensor:
+        """N observations as the encoder reads them, on the device; ValueError for a single one."""
+        packed = self.observation_adapter.pack(observation)
+        if packed.ndim != len(self.observation_adapter.shape) + 1:  # the encoder would read its numbers as observations
+            raise ValueError(f"expected a batch [N, ...] of observations, got one of shape {list(packed.shape)}")
+        return torch.as_tensor(packed, device=self.device)
 
     @torch.no_grad()
     def plan(
@@ -93,11 +105,11 @@ class PlanningAlgorithm(Algorithm):
     ) -> Plan:
         """Search from each of a batch of N observations; see ``planners.types.Planner.plan`` for the other arguments.
 
-        With ``memories`` of the N episodes, their latest observation included, ``planner.revisit_cost`` is in force.
+        The weights are those of ``acting_model``. With ``memories`` of the N episodes, their latest observation included,
+        ``planner.revisit_cost`` is in force.
         """
         model, cost = self.acting_model, None
-        packed = self.observation_adapter.pack(observation)
-        latent = model.encode(torch.as_tensor(packed, device=self.device))
+        latent = model.encode(self._packed_batch(observation))
         if self.planner_config.revisit_cost and memories is not None:
             assert self.familiarity is not None
             cost = self.planner_config.revisit_cost * self.familiarity.outcome_visits(memories)
@@ -114,10 +126,6 @@ class PlanningAlgorithm(Algorithm):
     def _decide(
         self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray, memories: list[EpisodeMemory] | None
     ) -> Plan:
-        if self.planner_config.revisit_cost and memories is None:
-            raise ValueError(
-                "to learn with planner.revisit_cost, give it to the agent's configuration, not to set_planner alone"
-            )
         return self.plan(
             observation,
             generator=self.streams.planning,
@@ -141,7 +149,8 @@ class PlanningAlgorithm(Algorithm):
             state: what the previous call returned: the warm start of the search and, with ``planner.revisit_cost``, what
                 the episodes have seen; None at first.
             episode_start: bool[N]; True where an episode just began, so that its state is ignored.
-            deterministic: take the best plan found, or draw among the good ones.
+            deterministic: take the best plan found, or draw among the good ones. The best found is not always the same:
+                cem, mppi and random_shooting draw the sequences that they try from a stream that goes on from call to call.
 
         Returns:
             The actions [N, ...] (without N for a single observation) and the state for the next call.

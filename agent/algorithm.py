@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import abstractmethod
 from pathlib import Path
@@ -114,7 +115,7 @@ class Algorithm(BaseAlgorithm):
         """
         given = load_path_or_dict
         if not isinstance(given, dict):
-            given = parameters_in(read_checkpoint(with_suffix(given)), self.learner)
+            given = parameters_in(read_checkpoint(file_of(given)), self.learner)
         expected = self._get_torch_save_params()[0]
         if set(given) - set(expected) or (exact_match and set(given) != set(expected)):
             raise ValueError(f"parameters must be those of {', '.join(expected)}, got {', '.join(given) or 'none'}")
@@ -135,7 +136,18 @@ def existing_device(device: torch.device | str) -> torch.device:
     return wanted
 
 
-def with_suffix(path: str | Path) -> Path:
+def file_of(run: str | os.PathLike[str]) -> Path:
+    """The file of a saved agent, or the last checkpoint in a run's folder; TypeError for what is no path.
+
+    Where both have the name, what ``save`` wrote comes first.
+    """
+    if not isinstance(run, str | os.PathLike):
+        raise TypeError(f"run must be the path of a saved agent or of a run's folder, got {type(run).__name__}")
+    file = with_suffix(run)
+    return Path(run) / "checkpoint" / "agent.zip" if Path(run).is_dir() and not file.is_file() else file
+
+
+def with_suffix(path: str | os.PathLike[str]) -> Path:
     """``path`` with ".zip", if it has no suffix, as Stable-Baselines3 adds it."""
     path = Path(path)
     return path if path.suffix else path.with_suffix(".zip")

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import AgentConfig
-from jepa_rl.agent.env_faults import final_observation, naming_dead_processes
+from jepa_rl.agent.env_faults import naming_dead_processes, successors
 from jepa_rl.agent.episode_memory import EpisodeMemory
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.familiarity import Familiarity
@@ -101,6 +101,14 @@ class Collector:
         if self.plan.shape[1] != horizon:
             self.plan = np.zeros((len(self.plan), horizon, *self.plan.shape[2:]), self.plan.dtype)
             self.warm[:] = False
+
+    def remember_with(self, familiarity: Familiarity | None) -> None:
+        """Keep memories of the open episodes, of those that are open already from here on; None: no longer."""
+        if familiarity is None:
+            self.memories = []
+        elif self._familiarity is None and self.begun:
+            self.memories = familiarity.begin(self.observation)
+        self._familiarity = familiarity
 
     def forget_episodes(self) -> None:
         """The environments were seeded: their next reset opens episode 0."""
@@ -219,21 +227,17 @@ class Collector:
         return plan, Decision(plan=decided, kept=kept)
 
     def _store(self, action: np.ndarray, observation: np.ndarray, result: VectorStep) -> None:
-        truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in result.info]) & result.done
-        successor = observation.copy()
-        ended = np.flatnonzero(result.done)
-        for env in ended:
-            successor[env] = self._observations.pack(final_observation(result.info[env]))
+        reached = successors(observation, result.done, result.info, self._observations.pack)
         # Where an episode ended, the step's info is that of its final observation, and the next one's came with the reset.
-        next_labels = self._labeller(successor, result.info)
-        reset_infos = self._reset_infos()
+        next_labels = self._labeller(reached.observation, result.info)
+        reset_infos, ended = self._reset_infos(), np.flatnonzero(result.done)
         begun = self._labeller(observation[ended], [reset_infos[env] for env in ended])
         self.replay.add(
             action=action,
             reward=result.reward,
-            terminated=result.done & ~truncated,
-            truncated=truncated,
-            next_observation=successor,
+            terminated=reached.terminated,
+            truncated=reached.truncated,
+            next_observation=reached.observation,
             reset_observation=observation,
             label=reward_labels(result.info),
             next_labels=next_labels,
@@ -258,8 +262,8 @@ def make_collector(
 ) -> Collector:
     """The collector of an agent in ``venv``, with an empty replay.
 
-    It keeps memories of the open episodes with ``familiarity``, where exploration or planning needs them. Raises ValueError
-    where they do and there is none.
+    It keeps memories of the open episodes with ``familiarity``, where exploration needs them; for a planner that does, see
+    ``Collector.remember_with``. Raises ValueError where exploration needs them and there is no ``familiarity``.
     """
     labeller = Labeller(config.model, observations, streams)
     replay = SequenceReplay(
@@ -276,9 +280,7 @@ def make_collector(
         partial=labeller.partial,
     )
     seeks = config.exploration.kind == "novelty"
-    if not (seeks or config.planner.revisit_cost):
-        familiarity = None
-    elif familiarity is None:
+    if seeks and familiarity is None:
         raise ValueError(
             f"exploration.kind novelty imagines every action: it needs a Discrete action space, got {actions.space}"
         )
@@ -297,7 +299,7 @@ def make_collector(
         streams=streams,
         decide=decide,
         horizon=config.planner.horizon,
-        familiarity=familiarity,
+        familiarity=familiarity if seeks else None,
         noise=0.0 if actions.counts else config.exploration.noise,
     )
     if isinstance(explorer, NoveltySeeking):

@@ -6,7 +6,8 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -92,6 +93,29 @@ def final_observation(info: dict[str, Any]) -> Any:
             f"Stable-Baselines3 do; got an info with {', '.join(map(str, info)) or 'nothing'}"
         )
     return info["terminal_observation"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Successors:
+    """Where one step of n environments led, before any of them was reset."""
+
+    observation: np.ndarray  # [n, ...], packed; where an episode ended, its last one
+    terminated: np.ndarray  # bool[n]
+    truncated: np.ndarray  # bool[n]
+
+
+def successors(
+    following: np.ndarray, done: np.ndarray, infos: list[dict[str, Any]], pack: Callable[[Any], np.ndarray]
+) -> Successors:
+    """What a VecEnv's step says of the transitions; where ``done``, the packed ``following`` [n, ...] begin new episodes.
+
+    Raises ValueError as ``final_observation`` does.
+    """
+    truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & done
+    observation = following.copy()
+    for env in np.flatnonzero(done):
+        observation[env] = pack(final_observation(infos[env]))
+    return Successors(observation=observation, terminated=done & ~truncated, truncated=truncated)
 
 
 def require_equal_spaces(envs: Sequence[gym.Env[Any, Any]] | VecEnv) -> None:

@@ -20,6 +20,8 @@ from jepa_rl.agent.env_faults import CheckedReturns, require_equal_spaces
 
 EnvLike = str | gym.Env[Any, Any] | Callable[[], gym.Env[Any, Any]] | VecEnv
 _WITH_WRAPPERS = "MiniGrid's, and what else needs wrappers: env=functools.partial(jepa_rl.envs.make_env, ID)"
+_MINIGRID = ("MiniGrid-", "BabyAI-")  # ids that are known once minigrid is imported, which make_env does
+_WITH_MAKE_ENV = "make it with jepa_rl.envs.make_env: env=functools.partial(jepa_rl.envs.make_env, {!r})"
 Check = Callable[[gym.Env[Any, Any] | VecEnv], None]
 
 
@@ -130,7 +132,7 @@ def _registered(env_id: str) -> gym.Env[Any, Any]:
     try:
         return gym.make(env_id)
     except gym.error.UnregisteredEnv as error:
-        error.add_note(_WITH_WRAPPERS)
+        error.add_note(_WITH_MAKE_ENV.format(env_id) if env_id.startswith(_MINIGRID) else _WITH_WRAPPERS)
         raise
 
 

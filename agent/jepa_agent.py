@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent.acting import PlanningAlgorithm
-from jepa_rl.agent.algorithm import existing_device, with_suffix
+from jepa_rl.agent.algorithm import existing_device, file_of, with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import make_collector
 from jepa_rl.agent.config import AgentConfig
@@ -23,7 +24,7 @@ from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.observations import ObservationAdapter
-from jepa_rl.agent.presets import preset
+from jepa_rl.agent.presets import Preset, preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
@@ -63,7 +64,8 @@ class JEPAAgent(PlanningAlgorithm):
     ) -> None:
         self.config = preset(config).agent if isinstance(config, str) else config
         if not isinstance(self.config, AgentConfig):
-            raise TypeError(f"config must be the name of a preset or an AgentConfig, got {config!r}")
+            hint = " (preset(NAME).agent is one)" if isinstance(config, Preset) else ""
+            raise TypeError(f"config must be the name of a preset or an AgentConfig{hint}, got {config!r}")
         if seed is not None and seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         if env is None and _init_setup_model:
@@ -79,6 +81,7 @@ class JEPAAgent(PlanningAlgorithm):
             seed=int(np.random.SeedSequence().generate_state(1)[0] if seed is None else seed),
         )
         self.steps_taken = 0  # environment steps in all calls of learn(), also those that reset num_timesteps
+        self.updates_besides = 0  # of ``_n_updates``, those that calls of train() took, beside what learn() owes
         self.wall_seconds = 0.0  # spent in learn(), over all of the run's processes
         self.attachments: dict[str, Any] = {}  # JSON-able data of the caller's that is saved and loaded with the agent
         self.training_log = TrainingLog()
@@ -118,7 +121,13 @@ class JEPAAgent(PlanningAlgorithm):
     def set_planner(self, config: PlannerConfig) -> None:
         super().set_planner(config)
         if self.env is not None:
-            self.collector.plan_ahead(config.horizon)
+            self._tell_collector()
+
+    def _tell_collector(self) -> None:
+        """How far the planner plans, and whether exploration or planning needs memories of the open episodes."""
+        self.collector.plan_ahead(self.planner_config.horizon)
+        needed = self.config.exploration.kind == "novelty" or self.planner_config.revisit_cost > 0
+        self.collector.remember_with(self.familiarity if needed else None)
 
     def _make_collector(self, env: VecEnv) -> None:
         self.collector = make_collector(
@@ -130,7 +139,7 @@ class JEPAAgent(PlanningAlgorithm):
             decide=self._decide,
             familiarity=self.familiarity,
         )
-        self.collector.plan_ahead(self.planner_config.horizon)
+        self._tell_collector()
         self.replay = self.collector.replay
 
     def learn(
@@ -144,7 +153,8 @@ class JEPAAgent(PlanningAlgorithm):
     ) -> Self:
         """Collect and train for ``total_timesteps`` environment steps; every ``log_interval`` steps the logger writes.
 
-        With ``log_interval`` None it does so only where a callback calls ``dump_logs``.
+        It also does so at the end, where steps have passed since; with ``log_interval`` None, only where a callback calls
+        ``dump_logs``.
         A callback's ``on_step`` runs after the step was stored; ``on_rollout_end`` before each writing of the log.
         """
         if log_interval is not None and log_interval < 1:
@@ -172,7 +182,7 @@ class JEPAAgent(PlanningAlgorithm):
             while self.num_timesteps < total_timesteps:
                 # Training comes first, so that a checkpoint taken in on_step resumes exactly there.
                 self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-                self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
+                self._take_due_updates()
                 self._collect(callback)
                 self.wall_seconds = before + time.perf_counter() - began
                 if log_interval is not None and self.crossed(log_interval):
@@ -181,9 +191,13 @@ class JEPAAgent(PlanningAlgorithm):
                     callback.on_rollout_start()
                 if not callback.on_step():
                     break
-            self.train(self.config.training.updates_by(self.steps_taken) - self._n_updates)
+            self._take_due_updates()
         finally:
             self.wall_seconds = before + time.perf_counter() - began
+        # Only where the run is complete: one that is interrupted goes on, and its log must not show where.
+        if log_interval is not None and self.num_timesteps >= total_timesteps and self.training_log.lacks_steps(self):
+            callback.on_rollout_end()
+            self.dump_logs()
         callback.on_training_end()
         return self
 
@@ -211,8 +225,45 @@ class JEPAAgent(PlanningAlgorithm):
         """Whether the last step of all environments passed a multiple of ``interval`` environment steps."""
         return self.num_timesteps // interval > (self.num_timesteps - self.n_envs) // interval
 
+    def add_episode(
+        self, observations: Sequence[Any], actions: npt.ArrayLike, rewards: npt.ArrayLike, *, terminated: bool
+    ) -> None:
+        """Put L steps of an episode from elsewhere into the replay, for ``train``; ``learn`` then begins new ones.
+
+        The agent must have one environment (``n_envs`` 1), which says what the spaces are.
+
+        Args:
+            observations: L + 1 of them, as the environment gives them, the final one included.
+            actions: L, as the environment takes them.
+            rewards: [L], environment units.
+            terminated: whether the episode ended with its last step; False where it was cut off there.
+        """
+        self.replay.add_episode(
+            observation=np.stack([self.observation_adapter.pack(observation) for observation in observations]),
+            action=self.action_adapter.from_env(actions),
+            reward=rewards,
+            terminated=terminated,
+        )
+        self._last_obs = None  # the episode that was open in the environment is no longer the replay's newest
+
     def train(self, updates: int) -> None:
-        """Take ``updates`` gradient steps on batches from the replay; none while it is empty."""
+        """Take ``updates`` gradient steps on batches from the replay; none while it is empty.
+
+        Outside of ``learn`` they come on top of those that it takes, whose number they leave as it is. Under a cosine
+        schedule the learning rate is that of the moment: the full one before the first ``learn``, next to none after one
+        that came to its end.
+        """
+        before = self._n_updates
+        try:
+            self._update(updates)
+        finally:
+            self.updates_besides += self._n_updates - before
+
+    def _take_due_updates(self) -> None:
+        taken = self._n_updates - self.updates_besides
+        self._update(self.config.training.updates_by(self.steps_taken) - taken)
+
+    def _update(self, updates: int) -> None:
         if not len(self.replay):
             return  # it was not loaded: the updates that are due wait for the first step
         training = self.config.training
@@ -245,7 +296,7 @@ class JEPAAgent(PlanningAlgorithm):
         device: torch.device | str = "auto",
         **kwargs: Any,
     ) -> Self:
-        """The agent of a file that ``save`` wrote; with ``env`` it can go on learning.
+        """The agent of a file that ``save`` wrote, or of a run's folder; with ``env`` it can go on learning.
 
         Environments that the agent made itself (from an id, a function or a single environment) are brought back to the
         middle of their open episodes; others begin new ones. ``kwargs`` may be ``tensorboard_log`` and ``verbose``, which
@@ -256,7 +307,7 @@ class JEPAAgent(PlanningAlgorithm):
         """
         if others := sorted(set(kwargs) - {"tensorboard_log", "verbose"}):
             raise TypeError(f"load takes env, device, tensorboard_log and verbose, got {', '.join(others)}")
-        path = with_suffix(path)
+        path = file_of(path)
         checkpoint = read_checkpoint(path)
         config, observation_space, action_space, seed = describe(path, checkpoint)
         kwargs = checkpoint.state.get("logging", {}) | kwargs

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from jepa_rl.agent.env_faults import final_observation
+from jepa_rl.agent.env_faults import successors
 from jepa_rl.agent.jepa_agent import JEPAAgent
 from jepa_rl.agent.snapshot import require_spaces
 
@@ -62,6 +62,7 @@ class LatentEnv(VecEnv):
         self.horizon = horizon
         self._rng = np.random.default_rng(seed)
         self._steps = np.zeros(n_envs, np.int64)
+        self._latent: np.ndarray | None = None  # [n_envs, latent_dim], where the episodes are; None before the first reset
         super().__init__(n_envs, latent_space(agent), agent.action_space)
 
     def reset(self) -> np.ndarray:
@@ -75,7 +76,12 @@ class LatentEnv(VecEnv):
         return self._latent.copy()
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take actions of the agent's action space, [n_envs, *action_space.shape]."""
+        """Take actions of the agent's action space, [n_envs, *action_space.shape].
+
+        Raises gymnasium.error.ResetNeeded before the first ``reset``.
+        """
+        if self._latent is None:
+            raise gym.error.ResetNeeded("reset must come before the first step of imagined episodes: it draws their starts")
         self._action = self.agent.action_adapter.from_env(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -136,10 +142,15 @@ class LatentEnv(VecEnv):
 class LatentObservation(VecEnvWrapper):
     """Real environments seen through the agent's encoder: where a policy that was trained in a LatentEnv acts.
 
-    Raises ValueError where the environments' spaces are not the agent's.
+    Raises ValueError where the environments' spaces are not the agent's, TypeError for what is no VecEnv or no JEPAAgent.
     """
 
     def __init__(self, venv: VecEnv, agent: JEPAAgent) -> None:
+        if not isinstance(venv, VecEnv):
+            hint = "make_vec_env and jepa_rl.agent.vectorize make one"
+            raise TypeError(f"venv must be a VecEnv ({hint}), got {venv!r}")
+        if not isinstance(agent, JEPAAgent):
+            raise TypeError(f"agent must be a JEPAAgent, whose encoder reads the observations, got {type(agent).__name__}")
         require_spaces(venv, agent.observation_space, agent.action_space)
         super().__init__(venv, observation_space=latent_space(agent))
         self.agent = agent
@@ -151,7 +162,9 @@ class LatentObservation(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """As the environments' own, with latents for observations, the final ones included."""
         observation, reward, done, infos = self.venv.step_wait()
+        pack = self.agent.observation_adapter.pack
+        packed = pack(observation)
+        reached = successors(packed, done, infos, pack).observation
         for env in np.flatnonzero(done):
-            final = self.agent.observation_adapter.pack(final_observation(infos[env]))
-            infos[env] = {**infos[env], "terminal_observation": self.agent.encode(final[None])[0]}
-        return self.agent.encode(observation), reward, done, infos
+            infos[env] = {**infos[env], "terminal_observation": self.agent.encode(reached[[env]])[0]}
+        return self.agent.encode(packed), reward, done, infos

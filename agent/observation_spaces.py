@@ -133,6 +133,11 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
             f"{name} space {space} is too small for an image; choose model.encoder.kind 'grid' for symbols "
             "or 'vector' to flatten it"
         )
+    if kind == "auto" and len(space.shape) == 4 and space.dtype == np.uint8:
+        raise ValueError(
+            f"{name} space {space} is a stack of images, which no encoder reads as one; let jepa_rl.envs.make_env join the "
+            "last N along their channels (history=N), or choose model.encoder.kind 'vector' to flatten them"
+        )
     if chosen == "image":
         low, high = _bounds_of_all(space) or (0.0, 255.0)
         shape = space.shape if len(space.shape) == 3 else (*space.shape, 1)

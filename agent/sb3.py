@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from jepa_rl.agent.algorithm import with_suffix
+from jepa_rl.agent.algorithm import file_of
 from jepa_rl.agent.jepa_agent import JEPAAgent
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.world_model import ModelConfig, build_world_model
@@ -64,7 +64,7 @@ class JEPAFeaturesExtractor(BaseFeaturesExtractor):
         normalize_images: the policy's argument of the same name.
 
     Raises:
-        TypeError: a ``config`` that is no ModelConfig.
+        TypeError: a ``config`` that is no ModelConfig, a ``run`` that is no path.
         ValueError: both ``config`` and ``run``, a space that no encoder serves, or another than that of ``run``.
         CheckpointError: ``run`` cannot be read.
     """
@@ -218,14 +218,6 @@ def _read_or_recall(run: str | Path, observation_space: Space) -> TrainedEncoder
     if known is None or (file_of(run).exists() and not known.unpickled):
         kept[str(run)] = TrainedEncoder.read(run)
     return kept[str(run)]
-
-
-def file_of(run: str | Path) -> Path:
-    """The file of a saved agent, or the last checkpoint in a run's folder."""
-    path = Path(run)
-    if path.is_dir():
-        return path / "checkpoint" / "agent.zip"
-    return with_suffix(path)
 
 
 def _channels_last(space: Space) -> Space:

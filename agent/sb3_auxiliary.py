@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from jepa_rl.agent.algorithm import file_of
 from jepa_rl.agent.config import AgentConfig, ReplayConfig, TrainingConfig
-from jepa_rl.agent.env_faults import final_observation
+from jepa_rl.agent.env_faults import successors
 from jepa_rl.agent.jepa_agent import JEPAAgent
 from jepa_rl.agent.labels import reward_labels
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
-from jepa_rl.agent.sb3 import JEPAFeaturesExtractor, file_of
+from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
 from jepa_rl.agent.sb3_windows import ReplayBufferWindows
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import Means
@@ -43,7 +43,7 @@ class JEPAAuxiliaryCallback(BaseCallback):
         replay: the memory of an on-policy algorithm's rollouts; of an off-policy one's buffer it decides ``rewards`` alone.
         seed: decides the initial weights and the batches.
 
-    Raises, when learning begins:
+    Raises TypeError for a ``model_config`` that is no ModelConfig and a ``run`` that is no path, and, when learning begins:
         TypeError: the algorithm has no JEPAFeaturesExtractor, or no buffer.
         ValueError: its extractor is frozen, or it has several (see ``share_features_extractor`` of its policy), or the
             encoder is not that of ``model_config``, or that has tasks whose labels only JEPAAgent collects, or the
@@ -64,6 +64,10 @@ class JEPAAuxiliaryCallback(BaseCallback):
         super().__init__(verbose)
         if model_config is not None and run is not None:
             raise ValueError("model_config must be None where run is given, whose own configuration serves; got both")
+        if not isinstance(model_config, ModelConfig | None):
+            raise TypeError(f"model_config must be a ModelConfig (a saved agent is run=PATH), got {model_config!r}")
+        if run is not None:
+            file_of(run)  # what is no path is refused here and not only when learning begins
         self.model_config = model_config
         self.run = run
         self.training = training or TrainingConfig()
@@ -160,17 +164,14 @@ class JEPAAuxiliaryCallback(BaseCallback):
     def _remember(self, memory: SequenceReplay) -> None:
         done, infos, pack = self.locals["dones"], self.locals["infos"], self.extractor.observations.pack
         normalize = self.model.get_vec_normalize_env()
-        truncated = np.array([bool(info.get("TimeLimit.truncated")) for info in infos]) & done
         following = pack(self.locals["new_obs"])
-        successor = following.copy()
-        for env in np.flatnonzero(done):
-            successor[env] = pack(final_observation(infos[env]))
+        reached = successors(following, done, infos, pack)
         memory.add(
             action=self.actions.from_env(self.locals.get("clipped_actions", self.locals["actions"])),
             reward=self.locals["rewards"] if normalize is None else normalize.get_original_reward(),
-            terminated=done & ~truncated,
-            truncated=truncated,
-            next_observation=successor,
+            terminated=reached.terminated,
+            truncated=reached.truncated,
+            next_observation=reached.observation,
             reset_observation=following,
             label=reward_labels(infos),
         )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "wall_seconds", "_total_timesteps")
 
+NEWER_COUNTERS = ("updates_besides",)  # 0 in files that were written before they existed
+
 COLLECTOR_ARRAYS = ("plan", "warm", "episode")
 
 
@@ -45,12 +47,12 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         )
     numpy_streams, torch_streams = agent.streams.state()
     state: dict[str, Any] = {
-        "config": json.loads(json.dumps(dataclasses.asdict(agent.config), default=_python)),  # tuples as lists
-        "planner": dataclasses.asdict(agent.planner_config),  # that of the configuration, unless another was set
+        "config": _as_json(agent.config),
+        "planner": _as_json(agent.planner_config),  # that of the configuration, unless another was set
         "observation_space": space_to_json(agent.observation_space),
         "action_space": space_to_json(agent.action_space),
         "seed": agent.seed,
-        "counters": {name: getattr(agent, name) for name in COUNTERS},
+        "counters": {name: getattr(agent, name) for name in (*COUNTERS, *NEWER_COUNTERS)},
         "training_log": agent.training_log.state(),
         "episodes": [_plain(entry) for entry in agent.ep_info_buffer or () if isinstance(entry, dict)],
         "successes": [float(entry) for entry in agent.ep_success_buffer or ()],
@@ -119,6 +121,8 @@ def restore(
         agent.set_planner(from_dict(PlannerConfig, state["planner"]))
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
+        for name in NEWER_COUNTERS:
+            setattr(agent, name, state["counters"].get(name, 0))
         agent.training_log.load_state(state["training_log"])
         agent.attachments = dict(state["attachments"])
         if agent.familiarity is not None:
@@ -240,6 +244,11 @@ def _plain(episode: dict[str, Any]) -> dict[str, Any]:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _as_json(config: Any) -> Any:
+    """A configuration as JSON has it: tuples as lists, NumPy's numbers as Python's."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=_python))
 
 
 def _python(number: Any) -> Any:

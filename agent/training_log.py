@@ -61,13 +61,18 @@ class TrainingLog:
         if len(kept):
             self.plans.add({"kept_share": float(kept.mean())}, count=len(kept))
 
+    def lacks_steps(self, agent: JEPAAgent) -> bool:
+        """Whether steps were taken since the last line."""
+        return agent.steps_taken > self._written_at["steps"]
+
     def write(self, agent: JEPAAgent) -> None:
         """Record a line, write it and begin the next."""
         record = agent.logger.record
         assert agent.ep_info_buffer is not None and agent.ep_success_buffer is not None
-        if len(agent.ep_info_buffer):
-            record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in agent.ep_info_buffer]))
-            record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in agent.ep_info_buffer]))
+        # An environment may put anything under "episode"; only a Monitor's figures are a dict.
+        if episodes := [episode for episode in agent.ep_info_buffer if isinstance(episode, dict)]:
+            record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in episodes]))
+            record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in episodes]))
         if len(agent.ep_success_buffer):
             record("rollout/success_rate", safe_mean(agent.ep_success_buffer))
         record("rollout/explored_share", agent.collector.explorer.share(agent.num_timesteps))

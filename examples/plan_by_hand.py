@@ -13,16 +13,16 @@ from jepa_rl.agent import JEPAAgent
 
 @torch.no_grad()
 def compare(agent: JEPAAgent, env_id: str, seed: int) -> None:
-    env = gym.make(env_id)
+    env, model = gym.make(env_id), agent.acting_model  # the weights that plans are made with, which need not be the trained
     observation, _ = env.reset(seed=seed)
     plan = agent.plan(observation[None], generator=torch.Generator(agent.device).manual_seed(seed))
-    real = latent = torch.as_tensor(agent.encode(observation[None]), device=agent.device)
+    real = latent = model.encode(torch.as_tensor(observation[None], device=agent.device))
     print(f"expected return of the plan: {plan.value.item():.3f}")
     for step, action in enumerate(plan.actions.unbind(1)):
-        latent, reward, continuation = agent.model.step(latent, action)
+        latent, reward, continuation = model.step(latent, action)
         taken = agent.action_adapter.to_env(action.cpu().numpy())[0]
         observation, paid, terminated, truncated, _ = env.step(taken)
-        before, real = real, torch.as_tensor(agent.encode(observation[None]), device=agent.device)
+        before, real = real, model.encode(torch.as_tensor(observation[None], device=agent.device))
         print(
             f"step {step}  action {taken}  reward {reward.item():.2f} imagined, {paid:.2f} paid  "
             f"end {1 - continuation.item():.2f} imagined, {float(terminated):.0f} seen  "

@@ -3,6 +3,7 @@
 ``make_planner(PlannerConfig(...), actions, discount)`` builds one; ``plan`` searches from a batch of latents.
 """
 
+from jepa_rl.planners.action_value import ActionValueModel
 from jepa_rl.planners.actions import ActionSpec, BoxActions, DiscreteActions, FiniteActions, MultiDiscreteActions
 from jepa_rl.planners.config import PlannerConfig
 from jepa_rl.planners.make import make_planner, needs_action_values
@@ -10,6 +11,7 @@ from jepa_rl.planners.types import LatentModel, Plan, Planner, ProposingModel
 
 __all__ = [
     "ActionSpec",
+    "ActionValueModel",
     "BoxActions",
     "DiscreteActions",
     "FiniteActions",

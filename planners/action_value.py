@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from jepa_rl.planners.actions import FiniteActions
+from jepa_rl.planners.actions import FiniteActions, require_first_cost
 from jepa_rl.planners.distributions import boltzmann, draw_categorical
+from jepa_rl.planners.rollout import require_latents
 from jepa_rl.planners.types import LatentModel, Plan
 
 
@@ -65,6 +66,8 @@ class ActionValuePlanner:
         ``warm_start``, ``warm`` and ``proposals`` change nothing. With ``deterministic`` False the action is drawn with
         weights exp(Q / temperature). Raises what ``action_values`` does.
         """
+        require_latents(latent)
+        require_first_cost(self.space, first_cost, len(latent))
         value = action_values(model, latent, self.space.joint_count)
         spread = value.std(dim=1, correction=0)
         if first_cost is not None:

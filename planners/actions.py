@@ -117,6 +117,16 @@ FiniteActions = DiscreteActions | MultiDiscreteActions
 ActionSpec = FiniteActions | BoxActions
 
 
+def require_first_cost(space: ActionSpec, first_cost: Tensor | None, batch_size: int) -> None:
+    """Raise ValueError unless ``first_cost`` is None, or [batch_size, A] for A Discrete actions."""
+    if first_cost is None:
+        return
+    if not isinstance(space, DiscreteActions):
+        raise ValueError(f"first_cost must be None for actions that are not Discrete, got one for {space}")
+    if first_cost.shape != (expected := (batch_size, space.count)):  # [B, 1] would broadcast in silence
+        raise ValueError(f"first_cost must have shape {list(expected)}, got {list(first_cost.shape)}")
+
+
 def _require_positive_int(name: str, value: int) -> None:
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")

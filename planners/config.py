@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Integral, Real
+from typing import Literal, get_args, get_type_hints
 
 PlannerKind = Literal["auto", "exhaustive", "cem", "mppi", "random_shooting", "value"]
+_NUMBERS: dict[type, tuple[type, str]] = {int: (Integral, "a whole number"), float: (Real, "a number")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,14 +70,10 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         if self.kind not in get_args(PlannerKind):
             raise ValueError(f"planner.kind must be one of {', '.join(get_args(PlannerKind))}, got {self.kind!r}")
+        self._require_numbers()
         for name in ("horizon", "max_leaves", "samples", "iterations", "elites"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"planner.{name} must be an int, got {value!r}")
-            if value < 1:
+            if (value := getattr(self, name)) < 1:
                 raise ValueError(f"planner.{name} must be at least 1, got {value}")
-        if not isinstance(self.proposals, int) or isinstance(self.proposals, bool):
-            raise TypeError(f"planner.proposals must be an int, got {self.proposals!r}")
         if self.proposals < 0:
             raise ValueError(f"planner.proposals must be at least 0, got {self.proposals}")
         if self.kind == "value" and self.horizon != 1:
@@ -92,3 +90,12 @@ class PlannerConfig:
             raise ValueError(f"planner.revisit_cost must be at least 0 and finite, got {self.revisit_cost}")
         if self.min_std > self.initial_std:
             raise ValueError(f"planner.min_std must be at most planner.initial_std={self.initial_std}, got {self.min_std}")
+
+    def _require_numbers(self) -> None:
+        """Raise ValueError where a field is no number of its type: True would pass for 1, a text fails at a comparison."""
+        for name, hint in get_type_hints(type(self)).items():
+            if hint in _NUMBERS:
+                kind, expected = _NUMBERS[hint]
+                got = getattr(self, name)
+                if not isinstance(got, kind) or isinstance(got, bool):
+                    raise ValueError(f"planner.{name} must be {expected}, got {got!r}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from jepa_rl.planners.action_value import action_values
-from jepa_rl.planners.actions import FiniteActions
+from jepa_rl.planners.actions import FiniteActions, require_first_cost
 from jepa_rl.planners.distributions import boltzmann, draw_categorical
 from jepa_rl.planners.rollout import Rollout
 from jepa_rl.planners.types import LatentModel, Plan
@@ -53,6 +53,7 @@ class ExhaustivePlanner:
         ``deterministic`` False the first action is drawn with weights exp(best return that follows it / temperature),
         and the best continuation of it is taken.
         """
+        require_first_cost(self.space, first_cost, len(latent))
         actions = self.space.enumerate().to(latent.device)
         returns = self._returns(model, latent, actions).view(len(latent), len(actions), -1)  # [B, first action, the rest]
         spread = returns.flatten(1).std(dim=1, correction=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jepa_rl.planners.action_value import ActionValuePlanner
-from jepa_rl.planners.actions import ActionSpec, BoxActions, FiniteActions
+from jepa_rl.planners.actions import ActionSpec, BoxActions, DiscreteActions, FiniteActions, MultiDiscreteActions
 from jepa_rl.planners.cem import CEMPlanner
 from jepa_rl.planners.config import PlannerConfig
 from jepa_rl.planners.exhaustive import ExhaustivePlanner
@@ -15,8 +15,14 @@ from jepa_rl.planners.types import Planner
 def make_planner(config: PlannerConfig, actions: ActionSpec, discount: float) -> Planner:
     """Build the planner that ``config`` asks for.
 
-    Raises ValueError for a discount outside [0, 1] and where the kind cannot serve the actions.
+    Raises ValueError for a discount outside [0, 1] and where the kind cannot serve the actions, TypeError for a ``config``
+    and ``actions`` of other types.
     """
+    if not isinstance(config, PlannerConfig):
+        raise TypeError(f"config must be a PlannerConfig, got {config!r}")
+    if not isinstance(actions, DiscreteActions | MultiDiscreteActions | BoxActions):
+        expected = "an ActionSpec (DiscreteActions, MultiDiscreteActions or BoxActions)"
+        raise TypeError(f"actions must be {expected}, got {actions!r}")
     if not 0.0 <= discount <= 1.0:
         raise ValueError(f"discount must lie in [0, 1], got {discount}")
     if config.kind == "exhaustive":

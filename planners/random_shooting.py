@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jepa_rl.planners.actions import ActionSpec
+from jepa_rl.planners.actions import ActionSpec, require_first_cost
 from jepa_rl.planners.sampling import Candidates, Guidance
 from jepa_rl.planners.types import LatentModel, Plan
 
@@ -39,13 +39,20 @@ class RandomShootingPlanner:
     ) -> Plan:
         """Plan from each of the latents [B, D] separately; see ``Planner.plan``."""
         batch_size = len(latent)
+        require_first_cost(self.space, first_cost, batch_size)
         guidance = Guidance.of(
             self.space, batch_size=batch_size, horizon=self.horizon, warm_start=warm_start, warm=warm, proposals=proposals
         )
         sampled = self.space.sample((batch_size, self.samples, self.horizon), generator).to(latent.device)
         sequences = guidance.lead(sampled)
         candidates = Candidates.first(
-            model, latent, sequences, proposals=self.proposals, discount=self.discount, generator=generator
+            model,
+            latent,
+            sequences,
+            space=self.space,
+            proposals=self.proposals,
+            discount=self.discount,
+            generator=generator,
         )
         spread = candidates.spread(sequences.shape[1])
         candidates = candidates.charged(first_cost)

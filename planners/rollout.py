@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from jepa_rl.planners.actions import ActionSpec
 from jepa_rl.planners.types import LatentModel, ProposingModel
+
+ROUNDING = 1e-3  # by which a probability may leave [0, 1]: what half precision makes of one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +33,7 @@ class Rollout:
     @classmethod
     def start(cls, latent: Tensor) -> Rollout:
         """Begin at the latents [N, D]."""
+        require_latents(latent)
         _require_finite("latent", latent)
         zero = torch.zeros(len(latent), device=latent.device)  # float32, whatever the precision of the latents
         return cls(latent=latent, imagined_return=zero, weight=torch.ones_like(zero))
@@ -43,11 +49,14 @@ class Rollout:
     def advance(self, model: LatentModel, action: Tensor, discount: float) -> Rollout:
         """Take one imagined step with the actions [N, ...].
 
-        Raises FloatingPointError when a reward or a continuation probability is not finite.
+        Raises FloatingPointError when a reward or a continuation probability is not finite, TypeError and ValueError for a
+        step that is not as ``LatentModel`` says.
         """
-        latent, reward, continuation = model.step(self.latent, action)
+        latent, reward, continuation = _three_tensors(model.step(self.latent, action))
+        if latent.shape != self.latent.shape:
+            raise ValueError(f"imagined next latents must have shape {list(self.latent.shape)}, got {list(latent.shape)}")
         self._check("reward", reward)
-        self._check("continuation", continuation)
+        self._check_probability("continuation", continuation)
         return Rollout(
             latent=latent,
             imagined_return=self.imagined_return + self.weight * reward,
@@ -57,8 +66,10 @@ class Rollout:
     def finish(self, model: LatentModel) -> Tensor:
         """Close the trajectories with the model's value of where they end; return their returns [N].
 
-        Raises FloatingPointError when a value or a return is not finite.
+        Raises FloatingPointError when a last latent, a value or a return is not finite.
         """
+        # Asked once, at the end: latents are many numbers, and a broken one goes on to the last.
+        _require_finite("latent", self.latent)
         value = model.value(self.latent)
         self._check("value", value)
         total = self.imagined_return + self.weight * value
@@ -70,9 +81,20 @@ class Rollout:
         return self.imagined_return.unsqueeze(1) + self.weight.unsqueeze(1) * action_value
 
     def _check(self, name: str, term: Tensor) -> None:
+        self._check_shape(name, term)
+        _require_finite(name, term)
+
+    def _check_probability(self, name: str, term: Tensor) -> None:
+        self._check_shape(name, term)
+        # What is not finite is no equal of its clamp either: one question for both, at every imagined step.
+        if (term.clamp(-ROUNDING, 1 + ROUNDING) != term).any():
+            _require_finite(name, term)
+            extremes = f"[{term.min().item()}, {term.max().item()}]"
+            raise ValueError(f"imagined {name} must lie in [0, 1], got values in {extremes}")
+
+    def _check_shape(self, name: str, term: Tensor) -> None:
         if term.shape != self.weight.shape:  # [N, 1] would broadcast in silence
             raise ValueError(f"imagined {name} must have shape {list(self.weight.shape)}, got {list(term.shape)}")
-        _require_finite(name, term)
 
 
 def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) -> Tensor:
@@ -86,12 +108,20 @@ def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) 
 
 
 def score_beside_proposals(
-    model: LatentModel, latent: Tensor, actions: Tensor, *, count: int, discount: float, generator: torch.Generator
+    model: LatentModel,
+    latent: Tensor,
+    actions: Tensor,
+    *,
+    space: ActionSpec,
+    count: int,
+    discount: float,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Score sequences as ``score`` does and, beside them, let the model act by itself ``count`` times from each latent.
 
     Returns the actions [B, M + count, H, ...], the model's own last, and their imagined returns [B, M + count]. Raises
-    TypeError for a model that proposes nothing, and FloatingPointError where a proposed action is not finite.
+    TypeError for a model that proposes nothing, FloatingPointError where a proposed action is not finite, and ValueError
+    where it is none of ``space``.
     """
     if not isinstance(model, ProposingModel):
         raise TypeError(f"proposals need a model with propose(latent, generator), got {type(model).__name__}")
@@ -100,14 +130,32 @@ def score_beside_proposals(
     rollout = Rollout.start(latent).branch(given + count)
     followed = []
     for t in range(horizon):
-        undecided = rollout.latent.unflatten(0, (batch_size, given + count))[:, given:]
-        own = model.propose(undecided.flatten(0, 1), generator)
+        undecided = rollout.latent.unflatten(0, (batch_size, given + count))[:, given:].flatten(0, 1)
+        own = model.propose(undecided, generator)
         _require_finite("proposal", own)
         # A model of one dimension does not know whether the space has an axis for it.
-        own = own.reshape(batch_size, count, *actions.shape[3:])
-        followed.append(torch.cat([actions[:, :, t], own], dim=1))
+        if own.shape[:1] == undecided.shape[:1] and own[0].numel() == math.prod(space.shape):
+            own = own.reshape(len(own), *space.shape)
+        space.check("imagined proposals", own, (len(undecided),))
+        followed.append(torch.cat([actions[:, :, t], own.unflatten(0, (batch_size, count))], dim=1))
         rollout = rollout.advance(model, followed[-1].flatten(0, 1), discount)
     return torch.stack(followed, dim=2), rollout.finish(model).view(batch_size, given + count)
+
+
+def require_latents(latent: Tensor) -> None:
+    """Raise ValueError unless these are latents [B, D]: of a single one [D] every number would be planned from."""
+    if latent.dim() != 2:
+        raise ValueError(f"latents must have shape [B, D], got {list(latent.shape)}")
+
+
+def _three_tensors(step: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What a model's step returned; TypeError unless it is three tensors of floats."""
+    parts = step if isinstance(step, tuple | list) else (step,)
+    if len(parts) != 3 or not all(isinstance(part, Tensor) and part.is_floating_point() for part in parts):
+        kinds = [str(part.dtype) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+        expected = "three tensors of floats (next latents, rewards, continuation probabilities)"
+        raise TypeError(f"a model's step must return {expected}, got ({', '.join(kinds)})")
+    return parts[0], parts[1], parts[2]
 
 
 def _repeat_rows(rows: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jepa_rl.planners.actions import ActionSpec, BoxActions
+from jepa_rl.planners.actions import ActionSpec, BoxActions, require_first_cost
 from jepa_rl.planners.distributions import (
     CategoricalSequences,
     GaussianSequences,
@@ -81,6 +81,7 @@ class Candidates:
         latent: Tensor,
         actions: Tensor,
         *,
+        space: ActionSpec,
         proposals: int,
         discount: float,
         generator: torch.Generator,
@@ -89,7 +90,7 @@ class Candidates:
         if not proposals:
             return cls.scored(model, latent, actions, discount)
         every, returns = score_beside_proposals(
-            model, latent, actions, count=proposals, discount=discount, generator=generator
+            model, latent, actions, space=space, count=proposals, discount=discount, generator=generator
         )
         return cls(actions=every, returns=returns)
 
@@ -101,7 +102,7 @@ class Candidates:
         )
 
     def charged(self, first_cost: Tensor | None) -> Candidates:
-        """The same candidates, each worth less by the cost [B, A] of its first action, which must be a Discrete one."""
+        """The same candidates, each worth less by the cost [B, A] of its first action; see ``require_first_cost``."""
         if first_cost is None:
             return self
         return Candidates(actions=self.actions, returns=self.returns - first_cost.gather(1, self.actions[:, :, 0]))
@@ -179,13 +180,20 @@ class RefittingPlanner(ABC):
 
         The best candidate of all iterations is the plan, or one drawn among the elites of the last iteration.
         """
+        require_first_cost(self.space, first_cost, len(latent))
         guidance = Guidance.of(
             self.space, batch_size=len(latent), horizon=self.horizon, warm_start=warm_start, warm=warm, proposals=proposals
         )
         distribution = self._first_distribution(latent, guidance)
         sequences = guidance.lead(distribution.sample(self.samples, generator))
         candidates = Candidates.first(
-            model, latent, sequences, proposals=self.proposals, discount=self.discount, generator=generator
+            model,
+            latent,
+            sequences,
+            space=self.space,
+            proposals=self.proposals,
+            discount=self.discount,
+            generator=generator,
         )
         spread = candidates.spread(sequences.shape[1])
         candidates = candidates.charged(first_cost)

@@ -67,6 +67,7 @@ class Planner(Protocol):
         actions, is subtracted from the return of every sequence that begins with each action. With ``deterministic`` False
         the plan is drawn among the good ones instead of being the best.
 
-        Raises FloatingPointError when an imagined return is not finite.
+        Raises FloatingPointError when an imagined return is not finite, and ValueError or TypeError where an argument, or
+        what the model answers, has another form than is said here.
         """
         ...

@@ -86,6 +86,19 @@ def test_the_updates_keep_the_stated_pace(small_config):
     assert agent._n_updates == (120 - 20) * 0.5
 
 
+def test_updates_that_are_asked_for_come_on_top_of_those_that_learning_owes(small_config, tmp_path):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(40)
+    agent.train(7)
+    agent.learn(40, reset_num_timesteps=False)
+    assert agent._n_updates == (80 - 20) * 0.5 + 7
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
+    for each in (agent, loaded):
+        each.learn(20, reset_num_timesteps=False)
+        assert each._n_updates == (100 - 20) * 0.5 + 7
+    assert same(weights(agent), weights(loaded))
+
+
 def test_a_second_call_of_learn_that_counts_afresh_goes_on_training(small_config):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0).learn(120).learn(100)
     assert agent.num_timesteps == 100
@@ -198,6 +211,46 @@ def test_what_is_neither_a_preset_nor_a_configuration_is_refused(config):
         JEPAAgent(config, "CartPole-v1")
 
 
+def test_a_whole_preset_is_refused_with_the_part_of_it_that_serves():
+    with pytest.raises(TypeError, match=r"or an AgentConfig \(preset\(NAME\)\.agent is one\), got Preset"):
+        JEPAAgent(preset("default"), "CartPole-v1")
+
+
+@pytest.mark.parametrize("sections", [{"planner": {"kind": "cem"}}, {"model": AgentConfig()}])
+def test_a_section_of_another_type_is_refused_where_it_is_given(sections):
+    with pytest.raises(ValueError, match=r"(planner|model) must be of type (PlannerConfig|ModelConfig), got"):
+        AgentConfig(**sections)
+
+
+def test_a_runs_folder_is_loaded_as_its_last_checkpoint(small_config, tmp_path):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    agent.save(tmp_path / "run" / "checkpoint" / "agent.zip")
+    loaded = JEPAAgent.load(tmp_path / "run")
+    assert same(weights(loaded), weights(agent))
+    JEPAAgent(small_config, "CartPole-v1", seed=1).learn(30).save(tmp_path / "run")  # run.zip beside the folder
+    assert JEPAAgent.load(tmp_path / "run").steps_taken == 30
+    loaded.set_parameters(tmp_path / "run" / "checkpoint" / "agent")
+    with pytest.raises(TypeError, match="run must be the path of a saved agent or of a run's folder, got JEPAAgent"):
+        JEPAAgent.load(agent)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-1, 1, (3,)), spaces.Dict({"a": spaces.Box(-1, 1, (3,))}), spaces.Discrete(4)]
+)
+def test_a_single_observation_is_no_batch(small_config, space):
+    class Env(gym.Env):
+        observation_space, action_space = space, spaces.Discrete(2)
+
+    agent = JEPAAgent(small_config, Env, seed=0)
+    shape = "\\[12\\]" if isinstance(space, spaces.Dict) else "\\[3\\]" if isinstance(space, spaces.Box) else "\\[\\]"
+    message = rf"expected a batch \[N, ...\] of observations, got one of shape {shape}"
+    with pytest.raises(ValueError, match=message):
+        agent.encode(space.sample())
+    with pytest.raises(ValueError, match=message):
+        agent.plan(space.sample(), generator=torch.Generator())
+    assert agent.predict(space.sample())[0].shape == ()
+
+
 def test_loading_takes_no_settings_that_are_those_of_the_file(small_config, tmp_path):
     JEPAAgent(small_config, "CartPole-v1", seed=0).save(tmp_path / "a")
     with pytest.raises(TypeError, match="load takes env, device, tensorboard_log and verbose, got seed"):
@@ -212,6 +265,11 @@ def test_a_policy_in_the_place_of_a_preset_is_named():
 def test_an_environment_that_is_not_registered_is_refused_with_a_way_to_those_with_wrappers(small_config):
     with pytest.raises(gym.error.UnregisteredEnv) as caught:
         JEPAAgent(small_config, "MiniGrid-DoorKey-5x5-v7")
+    assert caught.value.__notes__ == [
+        "make it with jepa_rl.envs.make_env: env=functools.partial(jepa_rl.envs.make_env, 'MiniGrid-DoorKey-5x5-v7')"
+    ]
+    with pytest.raises(gym.error.UnregisteredEnv) as caught:
+        JEPAAgent(small_config, "Nowhere-v7")
     assert "functools.partial(jepa_rl.envs.make_env, ID)" in caught.value.__notes__[0]
 
 

@@ -266,8 +266,24 @@ def test_actions_that_cannot_be_listed_are_refused():
         JEPAAgent(dataclasses.replace(AgentConfig(), planner=PlannerConfig(revisit_cost=0.1)), "Pendulum-v1", seed=0)
 
 
-def test_learning_does_not_forget_a_cost_that_it_keeps_no_memories_for():
-    agent = untrained(0.0)
-    agent.set_planner(PlannerConfig(kind="exhaustive", horizon=1, revisit_cost=1.0))
-    with pytest.raises(ValueError, match=r"to learn with planner\.revisit_cost, give it to the agent's configuration"):
-        agent.learn(2_000)
+def test_a_planner_that_is_set_begins_and_ends_the_memories_that_it_needs(tmp_path):
+    agent = JEPAAgent(
+        dataclasses.replace(walker().config, planner=PlannerConfig(kind="exhaustive", horizon=2)),
+        lambda: gym.wrappers.TimeLimit(Clueless(), 100),
+        seed=0,
+        device="cpu",
+    ).learn(10)
+    assert not agent.collector.memories
+    here = int(agent.collector.observation[0])
+    agent.set_planner(walker().config.planner)
+    assert [int(each) for each in agent.collector.memories[0].observations] == [here]
+    agent.learn(20, callback=lambda *_: require_true(agent.collector.memories[0]) or True, reset_num_timesteps=False)
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", lambda: gym.wrappers.TimeLimit(Clueless(), 100), device="cpu")
+    for each in (agent, loaded):
+        each.learn(20, reset_num_timesteps=False)
+    kept, again = (pack_memories(each.collector.memories) for each in (agent, loaded))
+    assert all(np.array_equal(kept[name], again[name]) for name in kept)
+    agent.set_planner(PlannerConfig(kind="exhaustive", horizon=2))
+    agent.learn(10, reset_num_timesteps=False)
+    assert not agent.collector.memories

@@ -227,3 +227,12 @@ def test_an_imagined_reward_that_is_not_finite_is_named(clock_agent):
     clock_agent.learner.model.step = lambda latent, action: (latent, torch.tensor([1.0, np.nan]), torch.ones(2))
     with pytest.raises(FloatingPointError, match="an imagined reward is not finite"):
         env.step(np.zeros(2, int))
+
+
+def test_a_step_before_the_first_reset_and_other_types_are_named(clock_agent, clock_env):
+    with pytest.raises(gym.error.ResetNeeded, match="reset must come before the first step"):
+        LatentEnv(clock_agent, n_envs=2, horizon=5).step(np.zeros(2, int))
+    with pytest.raises(TypeError, match=r"venv must be a VecEnv .*, got 'CartPole-v1'"):
+        LatentObservation("CartPole-v1", clock_agent)
+    with pytest.raises(TypeError, match="agent must be a JEPAAgent, whose encoder reads the observations, got str"):
+        LatentObservation(DummyVecEnv([clock_env]), "runs/x")

@@ -265,3 +265,13 @@ def test_texts_of_foreign_spaces_have_room():
         ("text", (TEXT_BYTES,)),
     ]
     assert observation_spec(space_from_json(space_to_json(space)), "grid") == spec
+
+
+def test_stacks_of_images_are_refused_and_joined_ones_or_vectors_taken():
+    stack = spaces.Box(0, 255, (4, 20, 24, 3), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"is a stack of images, .*make_env join the last N along their channels \(history=N\)"
+    ):
+        ObservationAdapter(stack, "auto")
+    assert ObservationAdapter(stack, "vector").spec.kind == "vector"
+    assert ObservationAdapter(spaces.Box(0, 255, (20, 24, 12), np.uint8), "auto").spec.kind == "image"

@@ -573,3 +573,34 @@ def test_a_state_with_a_missing_array_is_refused():
     del state["label"]
     with pytest.raises(ValueError, match="must hold"):
         make_replay(n_envs=2, ring=6).load_state(state)
+
+
+def test_a_whole_episode_is_stored_as_its_steps_are():
+    rng = np.random.default_rng(0)
+    whole, stepped = (make_replay(n_envs=1, ring=40) for _ in range(2))
+    for length, terminated in ((4, True), (1, False), (7, False), (3, True)):
+        observation = rng.integers(99, size=(length + 1, 3)).astype(np.int32)
+        action, reward = rng.random((length, 2)).astype(np.float32), rng.random(length)
+        whole.add_episode(observation=observation, action=action, reward=reward, terminated=terminated)
+        stepped.begin(observation[:1])
+        for t in range(length):
+            stepped.add(
+                action=action[[t]],
+                reward=reward[[t]],
+                terminated=[terminated and t == length - 1],
+                truncated=[not terminated and t == length - 1],
+                next_observation=observation[[t + 1]],
+                reset_observation=observation[[0]],
+            )
+    assert len(whole) == 15
+    require_equal(*(replay.sample(200, 3, np.random.default_rng(1)) for replay in (whole, stepped)))
+
+
+@pytest.mark.parametrize(("n_envs", "observations", "actions"), [(2, 4, 3), (1, 4, 4), (1, 3, 3), (1, 1, 0)])
+def test_an_episode_that_does_not_fit_is_refused(n_envs, observations, actions):
+    replay = make_replay(n_envs=n_envs, ring=9)
+    given = {"observation": np.zeros((observations, 3), np.int32), "action": np.zeros((actions, 2), np.float32)}
+    message = f"got {n_envs} environments, {observations} observations, {actions} actions, 3 rewards"
+    with pytest.raises(ValueError, match=message):
+        replay.add_episode(**given, reward=np.zeros(3), terminated=True)
+    assert not len(replay)

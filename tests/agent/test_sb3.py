@@ -485,3 +485,13 @@ def test_the_callback_refuses_what_it_cannot_train(trained, clock_env):
     algorithm = DQN("MlpPolicy", "CartPole-v1", buffer_size=100, policy_kwargs=kwargs, device="cpu", **lean)
     with pytest.raises(ValueError, match="optimize_memory_usage must be off"):
         algorithm.learn(16, callback=JEPAAuxiliaryCallback())
+
+
+def test_what_is_no_path_and_no_configuration_is_refused_with_what_serves(trained):
+    agent, _ = trained(NoiseEnv(OBSERVATIONS["vector"][0]))
+    with pytest.raises(TypeError, match="run must be the path of a saved agent or of a run's folder, got JEPAAgent"):
+        JEPAFeaturesExtractor(agent.observation_space, run=agent)
+    with pytest.raises(TypeError, match="run must be the path of a saved agent or of a run's folder, got JEPAAgent"):
+        JEPAAuxiliaryCallback(run=agent)
+    with pytest.raises(TypeError, match=r"must be a ModelConfig \(a saved agent is run=PATH\), got 'runs/x'"):
+        JEPAAuxiliaryCallback("runs/x")

@@ -46,6 +46,19 @@ def test_a_planner_that_is_refused_leaves_the_old_one(small_config):
     assert agent.planner_config == small_config.planner
 
 
+@pytest.mark.parametrize("planner", ["cem", {"kind": "cem"}])
+def test_what_is_no_planner_configuration_is_refused(small_config, planner):
+    with pytest.raises(TypeError, match="config must be a PlannerConfig, got"):
+        JEPAAgent(small_config, "CartPole-v1", seed=0).set_planner(planner)
+
+
+def test_numbers_of_numpy_are_saved(small_config, tmp_path):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    agent.set_planner(PlannerConfig(kind="cem", horizon=np.int64(2), temperature=np.float32(0.5)))
+    agent.save(tmp_path / "a")
+    assert JEPAAgent.load(tmp_path / "a").planner_config == agent.planner_config
+
+
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 def test_an_agent_learns_and_predicts_on_with_plans_of_another_length(small_config, env_id):
     agent = JEPAAgent(small_config, env_id, seed=0).learn(60)

@@ -189,3 +189,26 @@ def test_a_resumed_run_writes_the_same_lines(with_planner, tmp_path):
     assert len(resumed) == 2
     for line, again in zip(whole[2:], resumed, strict=True):
         assert {n: v for n, v in line.items() if n not in TIMES} == {n: v for n, v in again.items() if n not in TIMES}
+
+
+def test_the_end_of_a_run_is_logged_once_and_only_where_it_is_the_end(small_config, tmp_path):
+    def steps(lines):
+        return [line["time/total_timesteps"] for line in lines]
+
+    class SaveAndStop(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 100:
+                self.model.save(tmp_path / "a")
+            return self.num_timesteps < 100
+
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=3)
+    whole = logged(agent, 100)
+    assert steps(whole) == [40, 80, 100]
+    assert whole[-1]["train/updates"] == (100 - 20) * 0.5
+    assert steps(logged(agent, 20)) == [120]
+    assert steps(logged(JEPAAgent(small_config, "CartPole-v1", seed=3), 100, log_interval=None)) == []
+    stopped = logged(JEPAAgent(small_config, "CartPole-v1", seed=3), 160, callback=SaveAndStop())
+    assert steps(stopped) == [40, 80]
+    # Stopped in its last step, before the last line: the next process writes that.
+    (line,) = logged(JEPAAgent.load(tmp_path / "a", "CartPole-v1"), 0)
+    assert {n: v for n, v in line.items() if n not in TIMES} == {n: v for n, v in whole[-1].items() if n not in TIMES}

@@ -134,7 +134,7 @@ def test_what_is_known_before_changes_nothing(random_mdp, generator):
 
 @pytest.mark.parametrize("cost", [0.0, 5.0])
 def test_the_spread_is_that_of_the_returns_of_all_sequences_without_the_cost(random_mdp, generator, cost):
-    model = random_mdp(2, SPACES[1])
+    model = random_mdp(2, DiscreteActions(3))
     first_cost = cost * torch.arange(2 * model.space.joint_count).view(2, -1)
     plan = exhaustive(model.space, 3, 0.9).plan(model, model.latents(0, 3), generator=generator, first_cost=first_cost)
     for row, state in enumerate((0, 3)):

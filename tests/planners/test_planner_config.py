@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import gymnasium as gym
 import pytest
 import tyro
 
@@ -14,12 +15,20 @@ from jepa_rl.planners.random_shooting import RandomShootingPlanner
 
 
 @pytest.mark.parametrize("name", ["horizon", "max_leaves", "samples", "iterations", "elites"])
-def test_counts_must_be_positive_ints(name):
+def test_counts_must_be_positive_whole_numbers(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         PlannerConfig(**{name: 0})
-    with pytest.raises(TypeError, match=rf"{name} must be an int, got 2\.5"):
+    with pytest.raises(ValueError, match=rf"{name} must be a whole number, got 2\.5"):
         PlannerConfig(**{name: 2.5})
-    with pytest.raises(TypeError, match=f"{name} must be an int, got True"):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number, got True"):
+        PlannerConfig(**{name: True})
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(PlannerConfig) if field.type == "float"])
+def test_what_is_no_number_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=rf"planner\.{name} must be a number, got '0\.1'"):
+        PlannerConfig(**{name: "0.1"})
+    with pytest.raises(ValueError, match=rf"planner\.{name} must be a number, got True"):
         PlannerConfig(**{name: True})
 
 
@@ -96,6 +105,13 @@ def test_exhaustive_search_refuses_what_it_cannot_enumerate_with_the_numbers():
         make_planner(config, BoxActions(2), 0.9)
     with pytest.raises(ValueError, match=r"kind 'value' needs finitely many actions, got BoxActions\(size=2\)"):
         make_planner(PlannerConfig(kind="value", horizon=1), BoxActions(2), 0.9)
+
+
+def test_what_is_no_configuration_and_no_action_spec_is_refused_by_type():
+    with pytest.raises(TypeError, match="config must be a PlannerConfig, got 'cem'"):
+        make_planner("cem", DiscreteActions(3), 0.9)
+    with pytest.raises(TypeError, match=r"actions must be an ActionSpec \(DiscreteActions, .*, got Discrete\(3\)"):
+        make_planner(PlannerConfig(), gym.spaces.Discrete(3), 0.9)
 
 
 @pytest.mark.parametrize("discount", [-0.1, 1.1, float("nan")])

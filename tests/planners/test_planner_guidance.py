@@ -156,3 +156,22 @@ def test_guidance_of_the_wrong_form_is_refused_by_name(kind, random_mdp, generat
             warm_start=torch.zeros((2, 4), dtype=torch.int64),
             warm=torch.ones(3, dtype=torch.bool),
         )
+
+
+@pytest.mark.parametrize("kind", [*SAMPLING, "exhaustive", "value"])
+def test_a_cost_of_another_form_or_for_other_actions_is_refused(kind, random_mdp, generator):
+    model = random_mdp(0, DiscreteActions(3))
+    model.action_value = model.reward
+    planner, latent = planner_of(kind, model.space, horizon=1), model.latents(0, 1)
+    with pytest.raises(ValueError, match=r"first_cost must have shape \[2, 3\], got \[2, 1\]"):
+        planner.plan(model, latent, generator=generator, first_cost=torch.zeros(2, 1))
+    planner = planner_of(kind, MultiDiscreteActions((3,)), horizon=1)
+    with pytest.raises(ValueError, match=r"first_cost must be None for actions that are not Discrete, got one for Multi"):
+        planner.plan(model, latent, generator=generator, first_cost=torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("kind", [*SAMPLING, "exhaustive", "value"])
+def test_a_single_latent_is_refused_instead_of_planning_from_each_of_its_numbers(kind, random_mdp, generator):
+    model = random_mdp(0, DiscreteActions(3))
+    with pytest.raises(ValueError, match=r"latents must have shape \[B, D\], got \[4\]"):
+        planner_of(kind, model.space, horizon=1).plan(model, torch.zeros(4), generator=generator)

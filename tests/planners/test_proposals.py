@@ -103,8 +103,26 @@ def test_a_proposal_that_is_not_finite_is_named():
         search(LinearQuadratic(gain=math.nan), proposals=1)
 
 
+@pytest.mark.parametrize(
+    ("proposed", "message"),
+    [
+        (
+            lambda latent: 2 * torch.ones_like(latent),
+            r"imagined proposals must lie in \[-1, 1\], got values in \[2\.0, 2\.0\]",
+        ),
+        (torch.Tensor.double, r"imagined proposals must be torch\.float32 \[3, 1\], got torch\.float64 \[3, 1\]"),
+        (lambda latent: latent.T, r"imagined proposals must be torch\.float32 \[3, 1\], got torch\.float32 \[1, 3\]"),
+    ],
+)
+def test_a_proposal_that_is_no_action_is_refused(proposed, message):
+    model = LinearQuadratic()
+    model.propose = lambda latent, generator: proposed(latent)
+    with pytest.raises(ValueError, match=message):
+        search(model, proposals=1)
+
+
 def test_the_number_of_proposals_is_checked():
     with pytest.raises(ValueError, match="proposals must be at least 0, got -1"):
         PlannerConfig(proposals=-1)
-    with pytest.raises(TypeError, match=r"proposals must be an int, got 0\.5"):
+    with pytest.raises(ValueError, match=r"proposals must be a whole number, got 0\.5"):
         PlannerConfig(proposals=0.5)

@@ -104,3 +104,39 @@ def test_a_column_is_refused_where_a_vector_is_due(term):
 
     with pytest.raises(ValueError, match=rf"imagined {term} must have shape \[2\], got \[2, 1\]"):
         score(ColumnModel(), torch.zeros(1, 1), torch.zeros((1, 2, 1), dtype=torch.int64), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "message"),
+    [
+        (
+            lambda z: (z, z[:, 0]),
+            TypeError,
+            r"step must return three tensors of floats .*, got \(torch.float32, torch.float32\)",
+        ),
+        (lambda z: (z, z[:, 0], True), TypeError, r"got \(torch.float32, torch.float32, bool\)"),
+        (lambda z: (z.long(), z[:, 0], z[:, 0]), TypeError, r"got \(torch.int64, torch.float32, torch.float32\)"),
+        (lambda z: (z[0], z[:, 0], z[:, 0]), ValueError, r"next latents must have shape \[2, 1\], got \[1\]"),
+        (
+            lambda z: (z, z[:, 0], z[:, 0] + 1.5),
+            ValueError,
+            r"continuation must lie in \[0, 1\], got values in \[1\.5, 1\.5\]",
+        ),
+        (lambda z: (z, z[:, 0], z[:, 0] - 0.5), ValueError, r"continuation must lie in \[0, 1\]"),
+        (lambda z: (z + float("nan"), z[:, 0], z[:, 0]), FloatingPointError, "imagined latent is not finite in 2 of 2"),
+    ],
+)
+def test_a_step_that_is_not_as_the_protocol_says_is_refused(step, error, message):
+    class Model:
+        def step(self, latent, action):
+            return step(latent)
+
+        def value(self, latent):
+            return torch.zeros(len(latent))
+
+    with pytest.raises(error, match=message):
+        score(Model(), torch.zeros(1, 1), torch.zeros((1, 2, 1), dtype=torch.int64), 0.9)
+
+
+def test_a_probability_that_rounding_moved_out_of_its_range_is_taken():
+    assert scored([1.0], [1.0 + 1e-4], 1.0, 1.0) == pytest.approx(2.0, abs=1e-3)

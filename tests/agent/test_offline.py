@@ -1,0 +1,91 @@
+"""Training on transitions that the agent did not collect."""
+
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from jepa_rl.agent import JEPAAgent
+
+
+def episode(seed: int):
+    """Of CartPole with random actions: observations, actions, rewards, and whether it terminated."""
+    env, rng = gym.make("CartPole-v1"), np.random.default_rng(seed)
+    observations, actions, rewards, ended = [env.reset(seed=seed)[0]], [], [], False
+    while not ended:
+        actions.append(int(rng.integers(2)))
+        observation, reward, terminated, truncated, _ = env.step(actions[-1])
+        observations.append(observation)
+        rewards.append(reward)
+        ended = terminated or truncated
+    return observations, actions, rewards, terminated
+
+
+@pytest.fixture
+def agent(small_config):
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1), "CartPole-v1", seed=0)
+    for seed in range(4):
+        observations, actions, rewards, terminated = episode(seed)
+        agent.add_episode(observations, actions, rewards, terminated=terminated)
+    return agent
+
+
+def transitions(agent):
+    """Every transition of the replay as a tuple of numbers."""
+    windows = agent.replay.sample(4_000, 1, np.random.default_rng(0))
+    columns = [windows.observation[:, 0], windows.observation[:, 1], windows.action, windows.reward, windows.terminated]
+    return {tuple(row) for row in torch.cat([c.reshape(4_000, -1).double() for c in columns], 1).tolist()}
+
+
+def test_what_is_added_is_what_is_drawn(agent):
+    given = set()
+    for seed in range(4):
+        observations, actions, rewards, terminated = episode(seed)
+        for t, action in enumerate(actions):
+            last = t == len(actions) - 1
+            given.add(
+                (*map(float, observations[t]), *map(float, observations[t + 1]), action, rewards[t], last and terminated)
+            )
+    assert transitions(agent) == given
+
+
+def test_gradient_steps_need_no_step_of_the_environment(agent):
+    before = [parameter.clone() for parameter in agent.model.parameters()]
+    agent.train(3)
+    assert agent._n_updates == 3
+    assert agent.num_timesteps == 0
+    assert any(not torch.equal(old, new) for old, new in zip(before, agent.model.parameters(), strict=True))
+
+
+def test_learning_goes_on_in_episodes_of_its_own(agent):
+    agent.learn(30)
+    agent.add_episode([[0.0] * 4, [1.0] * 4, [2.0] * 4], [1, 0], [5.0, 6.0], terminated=False)
+    agent.learn(30, reset_num_timesteps=False)
+    from_elsewhere = {row for row in transitions(agent) if row[-2] in (5.0, 6.0)}
+    assert from_elsewhere == {
+        (*[0.0] * 4, *[1.0] * 4, 1.0, 5.0, 0.0),
+        (*[1.0] * 4, *[2.0] * 4, 0.0, 6.0, 0.0),
+    }
+    # Nothing else touches what came from elsewhere: no transition joins two episodes.
+    assert all(
+        row[:4] not in ((1.0,) * 4, (2.0,) * 4) and row[4:8] != (0.0,) * 4 for row in transitions(agent) - from_elsewhere
+    )
+
+
+def test_the_episodes_are_saved_with_the_agent(agent, tmp_path):
+    agent.train(2)
+    agent.save(tmp_path / "agent")
+    again = JEPAAgent.load(tmp_path / "agent", "CartPole-v1")
+    assert transitions(again) == transitions(agent)
+    agent.train(2)
+    again.train(2)
+    for one, two in zip(agent.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_an_agent_of_several_environments_refuses(small_config):
+    agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    with pytest.raises(ValueError, match=r"needs a replay of one environment.*got 2 environments"):
+        agent.add_episode([[0.0] * 4] * 2, [1], [1.0], terminated=True)
