@@ -9,7 +9,8 @@ from jepa_rl.scripts.alignment_study.auxiliaries import auxiliary
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.measure import PHASES
 from jepa_rl.scripts.alignment_study.rows import BESIDE, FREE_ALONE, PLAIN_ALONE, Base
-from jepa_rl.scripts.alignment_study.summary import Correlation
+from jepa_rl.scripts.alignment_study.summary import Correlation, Effect
+from jepa_rl.scripts.reporting.paragraphs import listed
 from jepa_rl.world_model import ModelConfig
 
 PAGE = "docs/alignment.md"
@@ -53,17 +54,30 @@ def suggestions(readings: Sequence[Reading], config: ModelConfig, evidence: Evid
     told = _of_the_measurement(tasks, frozen=not any(each.share for each in readings))
     base = study_base(config)
     if base is None:
-        what = "L_dyn with this target" if config.dynamics.weight else "masked prediction without L_dyn"
-        return (*told, f"The study did not try {what}: nothing is suggested from its cosines and shares.")
+        return (*told, f"The study did not try {listed(not_tried(config))}: nothing is suggested from its findings.")
     told += _of_cosines(attached, next(each for each in evidence.prediction if each.base == base.slug), base, progress)
     told += _of_shares(attached, evidence, base, progress)
     told += _of_weighting(attached, config, evidence)
     return told or ("Nothing in the study speaks for a change.",)
 
 
+def not_tried(config: ModelConfig) -> list[str]:
+    """What trains the run's encoder that no run of the study has; none where a base of the study is like it."""
+    dynamics, masked, penalty = config.dynamics, config.masked, config.regularizer
+    found = {
+        "training without L_dyn in the encoder": not (dynamics.weight and dynamics.trains_encoder),
+        "L_dyn with this target": bool(dynamics.weight) and dynamics.target != "same",
+        "masked prediction": bool(masked.weight) and masked.trains_encoder,
+        "a regulariser": bool(penalty.variance or penalty.covariance or penalty.sigreg),
+        "a value head that trains the encoder": bool(config.value.weight) and config.value.trains_encoder,
+        "a termination head that trains the encoder": bool(config.termination.weight) and config.termination.trains_encoder,
+    }
+    return [what for what, there in found.items() if there]
+
+
 def study_base(config: ModelConfig) -> Base | None:
-    """The base of the study that the run is most like; None where its dynamics are of another kind."""
-    if not config.dynamics.weight or config.dynamics.target != "same":
+    """The base of the study that the run is most like; None where something else trains its encoder."""
+    if not_tried(config):
         return None
     if not config.dynamics.scale_free:
         return PLAIN_ALONE
@@ -117,13 +131,11 @@ def _of_cosines(attached: Sequence[Reading], found: Correlation, base: Base, pro
 
 
 def _of_shares(attached: Sequence[Reading], evidence: Evidence, base: Base, progress: float) -> tuple[str, ...]:
-    """Tasks that pull harder than the lightest pull that harmed in the study, early in training."""
-    harm = min((each for each in evidence.harm if each.base == base.slug), key=lambda each: each.share, default=None)
-    if harm is None:
-        return ()
+    """Tasks that pull harder than they harmed with in the study, early in training."""
     told = []
     for each in attached:
-        if each.loss_name in READ_BY_PLANNER or each.share < harm.share:
+        harm = _harm_of(each.loss_name, evidence, base)
+        if harm is None or each.loss_name in READ_BY_PLANNER or each.share < harm.share:
             continue
         if progress > PHASES["early"][1]:
             return (
@@ -131,12 +143,26 @@ def _of_shares(attached: Sequence[Reading], evidence: Evidence, base: Base, prog
                 f"harm the study speaks by those of the first {100 * PHASES['early'][1]:.0f} %: look at an earlier "
                 "checkpoint.",
             )
+        other = auxiliary(harm.auxiliary)
+        what = (
+            f"it harmed from {100 * harm.share:.0f} % on"
+            if other.target == each.loss_name
+            else f"this task was not tried; the lightest pull that harmed was {other.name}'s with {100 * harm.share:.0f} %"
+        )
+        lighter = _weight_for(each, harm.share)
         told.append(
-            f"{each.loss_name} has {100 * each.share:.0f} % of the gradient. In the study ({base.name}) the lightest pull "
-            f"that harmed was {auxiliary(harm.auxiliary).name}'s with {100 * harm.share:.0f} %. If the latents are not for "
-            f"this task, try the weight {_weight_for(each, harm.share):.2g} instead of {each.weight:.2g}."
+            f"{each.loss_name} has {100 * each.share:.0f} % of the gradient. In the study ({base.name}) {what}. If the "
+            f"latents are not for this task, try the weight {lighter:.2g} instead of {each.weight:.2g}."
         )
     return tuple(told)
+
+
+def _harm_of(loss_name: str, evidence: Evidence, base: Base) -> Effect | None:
+    """The lightest harm of the task where the study tried it on the base, otherwise that of any task; None without one."""
+    harms = [each for each in evidence.harm if each.base == base.slug]
+    if loss_name in (each.target for each in base.added):
+        harms = [each for each in harms if auxiliary(each.auxiliary).target == loss_name]
+    return min(harms, key=lambda each: each.share, default=None)
 
 
 def _weight_for(reading: Reading, share: float) -> float:

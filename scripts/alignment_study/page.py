@@ -98,7 +98,7 @@ def gains_table(results: Results) -> str:
         [
             each.name,
             *(
-                f"{results.gain(base, each.slug, figure):+.3f}" if each in base.added else "-"
+                signed(results.gain(base, each.slug, figure)) if each in base.added else "-"
                 for base in BASES
                 for figure in FIGURES
             ),
@@ -106,6 +106,12 @@ def gains_table(results: Results) -> str:
         for each in AUXILIARIES
     ]
     return markdown(["auxiliary", *(f"{base.name}: {name}" for base in BASES for name in FIGURES.values())], body)
+
+
+def signed(found: Estimate) -> str:
+    """A difference with its interval."""
+    text = found.text(2)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def correlations_table(results: Results) -> str:

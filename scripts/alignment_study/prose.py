@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, auxiliary
 from jepa_rl.scripts.alignment_study.evidence import Evidence
@@ -16,9 +16,10 @@ from jepa_rl.scripts.alignment_study.summary import (
     Correlation,
     Figure,
     Results,
+    chance_of_harm,
     prediction,
 )
-from jepa_rl.scripts.reporting.paragraphs import completeness, filled
+from jepa_rl.scripts.reporting.paragraphs import completeness, filled, reflowed
 
 WEIGHTINGS = {"uncertainty": "Uncertainty weighting", "pcgrad": "PCGrad"}
 
@@ -45,7 +46,9 @@ where the two conflict. Here {number} auxiliaries, from well aligned to pure noi
 
 The counting environment, the network and the random actions are those of the counting study, so that every run of a
 seed learns from the same images; {updates:,} updates instead of 9,310, and what is called final is after that many.
-Each auxiliary is added to three bases:
+The loss of the encoder is {c_dyn:g} L_dyn + c_p L_p, summed over the auxiliaries. In every run {rewarded:.0f} % of the
+windows are drawn for a reward that they contain, also where no label trains the encoder: what the encoder sees depends on
+the reward everywhere. Each auxiliary is added to three bases:
 
 - **alone, plain L_dyn**: the paper's loss, under which dynamics alone collapse to a point. What an auxiliary gains
   here is what it saves from the collapse. There is little to lose.
@@ -70,7 +73,8 @@ its gradient opposes whatever tells observations apart. The scale-free one does 
 - linear probe: linear discriminants of the count, which also read a count that has a cluster for each shape
 - success: {episodes} held-out episodes, with the planner on the learned dynamics and reward head
 - mean ± half width of the 95 % interval over runs (Student's t): seeds of each {seeds}, of the bases {base_seeds}. The
-  interval of a cosine is over the runs of all weights.
+  interval of a cosine is over the runs of all weights. What an auxiliary gains or harms is told from the base's runs of
+  the same seeds only ({shared} of them).
 
 The auxiliaries; numbers have mean 0 and standard deviation 1, so that a weight means about the same for all:
 
@@ -78,10 +82,11 @@ The auxiliaries; numbers have mean 0 and standard deviation 1, so that a weight 
 
 ## Alignment and gain
 
-![Cosines of every auxiliary, and what it gained](figures/alignment/prediction.png)
+![Cosines of every auxiliary, and what it gained against the early one](figures/alignment/prediction.png)
 
-Spearman's rank correlation over auxiliaries, of the cosine with the gain (mean over weights and seeds, less the mean of
-the base), with a 95 % bootstrap interval that draws auxiliaries. The first column of figures for the early cosine is
+The gain is what a run has more than the base's run of the same seed, averaged over weights; its interval is over the
+seeds that both have. Below stands Spearman's rank correlation over auxiliaries, of the cosine with the mean gain, with a
+95 % bootstrap interval that draws auxiliaries. The first column of figures for the early cosine is
 the question of this page; the others are there to look at, and some of so many will leave out 0 by chance.
 
 {correlations}
@@ -94,7 +99,7 @@ The late cosine is no prediction: by then the task has done what it does.
 
 ![Accuracy against the weight](figures/alignment/weights.png)
 
-Means over seeds, with dots for the seeds; dotted: the bases without an auxiliary.
+Means over seeds, with dots for the seeds; dotted: the bases without an auxiliary, over the seeds that both have.
 
 ### {name_plain}
 
@@ -112,10 +117,11 @@ Under each weight: accuracy, and the auxiliary's share of the gradient.
 
 ### Harm
 
-An auxiliary harms at a weight where each of its runs is below each run of the base and the mean is lower by at least
-{least_drop:g}. If it did nothing, {least_seeds} runs would all be below {base_seeds} in one of {chance} cases: a single
-weight may be luck, several in a row are not. Alone with the plain L_dyn there is nothing to lose, and nothing is
-counted.
+An auxiliary harms at a weight where each of its runs is below each run of the base with the same seeds and the mean is
+lower by at least {least_drop:g}. If it did nothing, {shared} runs would all be below {shared} others in one of {chance}
+cases: of the {judged} pairs of auxiliary and weight in this section at most about {lucky:.0f} would be called harm by
+luck. A single weight may be luck, several in a row hardly. Alone with the plain L_dyn there is nothing to lose, and
+nothing is counted.
 
 {harm}
 
@@ -143,7 +149,9 @@ after the fact on the same runs, which flatters it.
   there is no relation.
 - One network, optimiser and budget. An auxiliary that only speeds learning up gains here, and might not after longer
   training.
-- An L_dyn whose target is stopped or an EMA copy was not tried, nor masked latent prediction, nor values.
+- An L_dyn whose target is stopped or an EMA copy was not tried, nor masked latent prediction, a regulariser, or a value or
+  termination head that trains the encoder. There `jepa-rl advise` suggests nothing from this page.
+- Three seeds of each auxiliary. A base alone can fail where none of them shows it.
 - The cosine is that of whole gradients on all of the encoder's weights. Two losses can agree in one layer and conflict
   in another.
 """
@@ -153,27 +161,35 @@ def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str
     """The page, in Markdown; ``tables`` by the names in TEMPLATE."""
     seeds = sorted({len(results.added(base, each.slug, base.weights[0])) for base in BASES for each in base.added})
     base_seeds = sorted({len(results.of_base(base)) for base in BASES})
-    return TEMPLATE.format(
+    shared = min(len(results.shared_seeds(base, each.slug)) for base in LOSABLE for each in base.added)
+    judged = sum(len(base.added) * len(base.weights) for base in LOSABLE)
+    whole = TEMPLATE.format(
         number=len(AUXILIARIES),
         state=_state(results),
         foretells=_answer(
             "Does early alignment foretell the benefit?",
             _foretells(results, evidence.prediction),
         ),
-        harms=_answer("Do conflicting auxiliaries harm, and from which weight?", _harms(results, evidence)),
+        harms=_answer(
+            "Do conflicting auxiliaries harm, and from which weight?", _harms(results, evidence, chance_of_harm(shared))
+        ),
         weighs=_answer(
             "Does an automatic weighting beat the best fixed weight?", " ".join(map(_weighs, evidence.weighting))
         ),
         updates=evidence.updates,
+        c_dyn=_setting(results)["model"]["dynamics"]["weight"],
+        rewarded=100 * _setting(results)["replay"]["prioritised_fraction"],
         looks=LOOKS,
         windows=WINDOWS,
         swing=evidence.swing,
         images=IMAGES,
         episodes=EPISODES,
         seeds=_span(seeds),
-        least_seeds=seeds[0],
+        shared=shared,
         base_seeds=_span(base_seeds),
-        chance=math.comb(seeds[0] + base_seeds[0], seeds[0]),
+        chance=round(1 / chance_of_harm(shared)),
+        judged=judged,
+        lucky=judged * chance_of_harm(shared),
         least_drop=LEAST_DROP,
         tried=", ".join(f"{weight:g}" for weight in BESIDE.weights),
         **{f"name_{base.slug}": _capitalised(base.name) for base in BASES},
@@ -181,6 +197,7 @@ def compose(results: Results, evidence: Evidence, tables: dict[str, str]) -> str
         late=_percent("late"),
         **tables,
     )
+    return reflowed(whole) + "\n"
 
 
 def _percent(phase: Phase) -> str:
@@ -223,8 +240,12 @@ def _by_base(results: Results, figure: Figure, *, watched: bool = False) -> str:
     return "; ".join(f"{base.name}: {prediction(results, base, figure, watched=watched).text()}" for base in BASES)
 
 
-def _harms(results: Results, evidence: Evidence) -> str:
-    sentences = []
+def _harms(results: Results, evidence: Evidence, chance: float) -> str:
+    """The answer; ``chance`` is that of harm at a weight if an auxiliary does nothing."""
+    sentences = [
+        "Harm is counted where every run lies below every run of the base with the same seeds and the mean is lower by "
+        f"{LEAST_DROP:g} or more; by luck alone a single weight comes to that at most {100 * chance:.0f} % of the time."
+    ]
     for base in BASES:
         opposed = [each.slug for each in base.added if _opposes(results, base, each.slug)]
         if base not in LOSABLE:
@@ -239,12 +260,7 @@ def _harms(results: Results, evidence: Evidence) -> str:
             f"{_capitalised(base.name)}: {len(first)} of {len(base.added)} auxiliaries harm at some weight"
             + (f": {', '.join(told)}." if told else ".")
         )
-        lowest = sorted(run["accuracy"] for run in results.of_base(base))[:2]
-        if lowest[1] - lowest[0] >= LEAST_DROP:
-            sentences.append(
-                f"That judges little: one run without an auxiliary has {lowest[0]:.3f} (the next {lowest[1]:.3f}), and "
-                "harm is counted only where every run falls below every run of the base."
-            )
+        sentences += _left_out(results, base)
         if opposed:
             both = [slug for slug in opposed if slug in first]
             names = ", ".join(auxiliary(slug).name for slug in opposed)
@@ -259,9 +275,24 @@ def _harms(results: Results, evidence: Evidence) -> str:
 
 def _gain_of_opposed(results: Results, base: Base, slug: str) -> str:
     """Of an auxiliary that opposes a base which has nothing to lose: whether it gains there."""
-    cosine, gain = results.cosine(base, slug, "early"), results.gain(base, slug, "accuracy")
+    cosine, gain = results.cosine(base, slug, "early"), results.gain(base, slug, "accuracy").mean
     name = auxiliary(slug).name
     return f"{_capitalised(base.name)}: {name} opposes L_dyn (early cosine {cosine.text(2)}), and the gain is {gain:+.3f}."
+
+
+def _left_out(results: Results, base: Base) -> list[str]:
+    """A sentence for each run of the base that ends clearly lower than all that are compared, and has no counterpart."""
+    compared = {seed for each in base.added for seed in results.shared_seeds(base, each.slug)}
+    inside = [run["accuracy"] for run in results.of_base(base) if run["cell"]["seed"] in compared]
+    if not inside:
+        return []
+    return [
+        f"Seed {run['cell']['seed']} of this base ends at {run['accuracy']:.3f} without an auxiliary, the seeds that are "
+        f"compared at {min(inside):.3f} to {max(inside):.3f}: the base alone can fail, too. It is left out, since no "
+        "auxiliary was trained with that seed at every weight."
+        for run in results.of_base(base)
+        if run["cell"]["seed"] not in compared and run["accuracy"] <= min(inside) - LEAST_DROP
+    ]
 
 
 def _opposes(results: Results, base: Base, slug: str) -> bool:
@@ -277,6 +308,12 @@ def _weighs(found: Comparison) -> str:
         f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f}) over {found.auxiliaries} auxiliaries, and is "
         f"higher with {found.better} of them."
     )
+
+
+def _setting(results: Results) -> dict[str, Any]:
+    """The agent's settings, in which all runs agree but for their losses and weights."""
+    found: dict[str, Any] = results.runs[0]["cell"]["agent"]
+    return found
 
 
 def _capitalised(text: str) -> str:

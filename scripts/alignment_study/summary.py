@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,11 +69,23 @@ class Results:
         """A figure's mean over runs with its interval."""
         return estimate([run[figure] for run in runs])
 
-    def gain(self, base: Base, slug: str, figure: Figure, *, best: bool = False) -> float:
-        """What the auxiliary adds to the base's mean: averaged over weights and seeds, or with its best weight."""
-        by_weight = [[run[figure] for run in self.added(base, slug, weight)] for weight in base.weights]
-        reached = max(map(statistics.fmean, by_weight)) if best else statistics.fmean(chain.from_iterable(by_weight))
-        return reached - statistics.fmean(run[figure] for run in self.of_base(base))
+    def shared_seeds(self, base: Base, slug: str) -> list[int]:
+        """The seeds that the base and every weight of the auxiliary have; a base has more of them than what is added."""
+        groups = [self.of_base(base), *(self.added(base, slug, weight) for weight in base.weights)]
+        return sorted(set.intersection(*({run["cell"]["seed"] for run in runs} for runs in groups)))
+
+    def gain(self, base: Base, slug: str, figure: Figure, *, best: bool = False) -> Estimate:
+        """What the auxiliary adds to the base, seed by seed: averaged over weights, or with its best weight."""
+        seeds = self.shared_seeds(base, slug)
+
+        def by_seed(runs: Sequence[Result]) -> list[float]:
+            found = {run["cell"]["seed"]: run[figure] for run in runs}
+            return [found[seed] for seed in seeds]
+
+        by_weight = [by_seed(self.added(base, slug, weight)) for weight in base.weights]
+        reached = max(by_weight, key=statistics.fmean) if best else [*map(statistics.fmean, zip(*by_weight, strict=True))]
+        without = by_seed(self.of_base(base))
+        return estimate([ours - theirs for ours, theirs in zip(reached, without, strict=True)])
 
     def cosine(self, base: Base, slug: str, phase: Phase, *, watched: bool = False) -> Estimate:
         """Cosine of the auxiliary's and the dynamics' gradient over runs: its own ones, or those that only watch it."""
@@ -152,7 +164,7 @@ def prediction(
     """Whether the cosine foretells the gain. Auxiliaries whose cosine nothing could be said of are left out."""
     measured = {each.slug: results.cosine(base, each.slug, phase, watched=watched) for each in base.added}
     slugs = [slug for slug, cosine in measured.items() if cosine.seeds]
-    gains = [results.gain(base, slug, figure, best=best) for slug in slugs]
+    gains = [results.gain(base, slug, figure, best=best).mean for slug in slugs]
     return rank_correlation(base.slug, [measured[slug].mean for slug in slugs], gains)
 
 
@@ -165,7 +177,7 @@ class Effect:
     weight: float
     share: float  # of the encoder's gradient, early
     gain: float  # of the mean accuracy; negative where it falls
-    apart: bool  # every run lies on the same side of every run of the base
+    apart: bool  # every run lies on the same side of every run of the base with the same seeds
 
     @property
     def harms(self) -> bool:
@@ -173,12 +185,14 @@ class Effect:
 
 
 def effects(results: Results, base: Base) -> list[Effect]:
-    """Of every auxiliary and weight, by auxiliary and then by weight."""
-    before = [run["accuracy"] for run in results.of_base(base)]
+    """Of every auxiliary and weight, by auxiliary and then by weight; over the seeds that it shares with the base."""
     found = []
     for each in base.added:
+        seeds = results.shared_seeds(base, each.slug)
+        before = [run["accuracy"] for run in results.of_base(base) if run["cell"]["seed"] in seeds]
         for weight in base.weights:
-            after = [run["accuracy"] for run in results.added(base, each.slug, weight)]
+            runs = results.added(base, each.slug, weight)
+            after = [run["accuracy"] for run in runs if run["cell"]["seed"] in seeds]
             found.append(
                 Effect(
                     base=base.slug,
@@ -190,6 +204,11 @@ def effects(results: Results, base: Base) -> list[Effect]:
                 )
             )
     return found
+
+
+def chance_of_harm(seeds: int) -> float:
+    """How often all runs lie below as many runs of the base if the auxiliary does nothing: once in C(2n, n)."""
+    return 1 / math.comb(2 * seeds, seeds)
 
 
 def first_harm(found: Sequence[Effect], slug: str) -> Effect | None:

@@ -54,13 +54,36 @@ def representations(folder: Path, results: Results, rows: Sequence[Row]) -> Figu
 
 def _scatter(axes: Axes, latent: np.ndarray, count: np.ndarray) -> None:
     axes.scatter(latent[:, 0], latent[:, 1], c=class_colours(COUNTS)[count], s=5, linewidths=0)
-    for k in np.unique(count):
-        centre = np.median(latent[count == k], axis=0)
-        number = axes.text(centre[0], centre[1], str(k), fontsize=8, color=INK, ha="center", va="center", weight="bold")
+    axes.margins(0.12)
+    low, high = (np.array(edges) for edges in zip(axes.get_xlim(), axes.get_ylim(), strict=True))
+    present = np.unique(count)
+    centres = np.array([np.median(latent[count == k, :2], axis=0) for k in present])
+    # A number is about so large in shares of the panel, which is wider than high.
+    places = apart((centres - low) / (high - low), np.array([0.055, 0.13])) * (high - low) + low
+    for k, centre, place in zip(present, centres, places, strict=True):
+        axes.plot(*zip(centre, place, strict=True), color=INK, linewidth=0.5)
+        number = axes.text(place[0], place[1], str(k), fontsize=8, color=INK, ha="center", va="center", weight="bold")
         number.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="white")])
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#d5d9e0")
-    axes.margins(0.12)
+
+
+def apart(points: np.ndarray, size: np.ndarray, rounds: int = 400) -> np.ndarray:
+    """Points [N, 2] in the unit square, pushed from each other until boxes of this size around them hardly overlap."""
+    placed = np.array(points, float)
+    # Points that coincide are pushed into different directions.
+    angle = 2 * np.pi * np.arange(len(placed)) / len(placed)
+    nudge = 1e-3 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    for _ in range(rounds):
+        between = (placed + nudge)[:, None] - (placed + nudge)[None]
+        distance = np.linalg.norm(between / size, axis=2)
+        overlap = np.where((distance < 1) & (distance > 0), 1 - distance, 0.0)
+        if overlap.max() < 0.05:
+            break
+        push = overlap[..., None] * between / np.maximum(distance, 0.05)[..., None]
+        placed = np.clip(placed + 0.3 * push.sum(axis=1), size / 2, 1 - size / 2)
+    return placed
 
 
 def _distances(axes: Axes, distance: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import Estimate, estimate, markdown
 
 ALIGNED = ("reward", "value", "dense", "random-linear", "constant", "shuffled", "ema")
+OF_SPREAD = ("effective_rank", "dynamics_loss_over_variance")  # what means little of collapsed latents
 FACTORS = ("count", "position", "color", "shape")
 
 
@@ -85,7 +87,12 @@ def rows_table(results: Results) -> str:
     body = []
     for row in ROWS:
         predicted = results.of(row.slug)[0].get("predicted_classes")
-        cells = [results.estimate(figure, row.slug).text(digits) for figure, digits in figures.values()]
+        cells = [
+            results.of_spread(operator.itemgetter(figure), row.slug, digits)
+            if figure in OF_SPREAD
+            else results.estimate(figure, row.slug).text(digits)
+            for figure, digits in figures.values()
+        ]
         body.append([row.name, "-" if predicted is None else str(predicted), *cells])
     return markdown(["row", "classes predicted", *figures], body)
 
@@ -162,7 +169,7 @@ def certificate_table(results: Results) -> str:
                 row.name,
                 of(lambda c: c["label_error"]["mean"], 3),
                 of(lambda c: c["label_error"]["maximum"], 2),
-                of(lambda c: c["dynamics_error_relative"], 3),
+                results.of_spread(lambda run: run["certificate"]["dynamics_error_relative"], row.slug, 3),
                 of(lambda c: c["lipschitz_label"], 2),
                 of(lambda c: c["lipschitz_dynamics"], 2),
                 of(lambda c: len(c["merged_states"]), 1) + f" of {pairs}",

@@ -6,10 +6,22 @@ import math
 from collections.abc import Callable
 
 from jepa_rl.scripts.benchmark_results import SEEDS_OVERLAP
-from jepa_rl.scripts.counting_study.rows import FAR_TARGET, QUICK, ROWS, SEEDS, TARGET, TARGETS, WEIGHTS, cells, row
-from jepa_rl.scripts.counting_study.summary import Result, Results
+from jepa_rl.scripts.counting_study.rows import (
+    FAR_TARGET,
+    QUICK,
+    ROWS,
+    SEEDS,
+    SETTING,
+    TARGET,
+    TARGETS,
+    WEIGHTS,
+    agent_config,
+    cells,
+    row,
+)
+from jepa_rl.scripts.counting_study.summary import COLLAPSED_RANK, COLLAPSED_VARIANCE, Result, Results
 from jepa_rl.scripts.counting_study.template import TEMPLATE
-from jepa_rl.scripts.reporting.paragraphs import completeness, filled
+from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
 
 # Rows whose encoder never learns from the plain reward together with the dynamics.
 WITHOUT_REWARD = ("value", "dynamics-only", "separate", "constant", "shuffled")
@@ -26,7 +38,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         return by_row(lambda run: run["probes"][name]["score"], 2)
 
     reward = results.of("reward")
-    return TEMPLATE.format(
+    whole = TEMPLATE.format(
         raw=raw,
         seeds_overlap=SEEDS_OVERLAP,
         target=TARGET,
@@ -46,6 +58,11 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         color=probe("color_linear"),
         shape=probe("shape_linear"),
         shape_chance=f"{reward[0]['probes']['shape_linear']['chance']:.2f}",
+        heavy=_other_weights(),
+        drawn=100 * reward[0]["cell"]["agent"]["replay"]["prioritised_fraction"],
+        c_dyn=reward[0]["cell"]["agent"]["model"]["dynamics"]["weight"],
+        collapsed_rank=COLLAPSED_RANK,
+        collapsed_variance=COLLAPSED_VARIANCE,
         kept=_shape_kept(results),
         merged=_merged(results),
         reach=_reach(results),
@@ -54,6 +71,17 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         weighed=_weighed(results),
         **tables,
     )
+    return reflowed(whole) + "\n"
+
+
+def _other_weights() -> str:
+    """The rows whose L_dyn has another weight than the first's."""
+
+    def of(options: tuple[str, ...]) -> float:
+        return agent_config((*SETTING, *options)).model.dynamics.weight
+
+    others = {each.name: weight for each in ROWS if (weight := of(each.options)) != of(ROWS[0].options)}
+    return listed([f"{name}: {weight:g}" for name, weight in others.items()])
 
 
 def _shape_kept(results: Results) -> str:
@@ -131,10 +159,18 @@ def _merged(results: Results) -> str:
 
 def _reach(results: Results) -> str:
     """What the bounds of the first reward run say, and where two images lie closer than one of them."""
-    text = "With the largest errors every bound of this run is empty."
+    depths = results.of("reward")[0]["certificate"]["depths"]
+    full = [
+        f"{bound:.2f} at depth {depth['depth']}" for depth in depths if (bound := depth["bound_largest_errors"] or 0.0) > 0
+    ]
+    text = (
+        f"With the largest errors the bounds of this run that say anything are {', '.join(full)}."
+        if full
+        else "With the largest errors every bound of this run is empty, at most 0."
+    )
     below = [
         f"{depth['observation_min']:.2f} at depth {depth['depth']}"
-        for depth in results.of("reward")[0]["certificate"]["depths"]
+        for depth in depths
         if (depth["bound_mean_errors"] or -math.inf) > depth["observation_min"]
     ]
     if below:

@@ -14,6 +14,17 @@ from jepa_rl.scripts.reporting.tables import Estimate, estimate
 Result = dict[str, Any]
 
 
+# Of latents that are nearly one vector. The encoder computes in bfloat16, whose steps are up to 1/128 of a number: how
+# far such latents spread, and in how many directions, is then of the order of the rounding.
+COLLAPSED_RANK = 1.5  # RankMe, of latents that are not centred
+COLLAPSED_VARIANCE = 1e-6  # mean over dimensions
+
+
+def collapsed(run: Result) -> bool:
+    """Whether the latents are one vector up to about rounding, so that figures relative to their spread mean little."""
+    return bool(run["rankme"] < COLLAPSED_RANK and run["latent_variance"] < COLLAPSED_VARIANCE)
+
+
 @dataclass(frozen=True)
 class Results:
     """All runs in a folder."""
@@ -47,3 +58,12 @@ class Results:
         read = figure if callable(figure) else lambda run: run.get(figure)
         values = [read(run) for run in self.of(slug, target, weight)]
         return estimate([value for value in values if value is not None])
+
+    def of_spread(self, read: Callable[[Result], float | None], slug: str, digits: int) -> str:
+        """A figure relative to the spread of the latents, as in a table: of the runs that have not collapsed."""
+        runs = self.of(slug)
+        lost = sum(map(collapsed, runs))
+        if lost == len(runs):
+            return "collapsed"
+        found = self.estimate(lambda run: None if collapsed(run) else read(run), slug).text(digits)
+        return found + (f" ({lost} of {len(runs)} collapsed)" if lost else "")

@@ -10,6 +10,12 @@ Representations*. `jepa-rl paper counting` trains every row, measures it and wri
 page and its figures from the [raw results]({raw}), `--quick` trains three rows for half as long. A run
 that is finished is not run again.
 
+**In short.** Trained together, reward and dynamics tell the nine counts apart: accuracy {acc[reward]}, success
+{success[reward]}. The reward alone reaches {acc[reward-only]}, but success {success[reward-only]}. Dynamics alone collapse
+under the paper's plain L_dyn ({acc[plain-dynamics-only]}); under ours, divided by the variance, they need not, and whether
+the count wins depends on the seed ({acc[dynamics-only]}). The paper's own protocol, cut to a CPU, does not get there
+({acc[paper]}). One environment; where a row has no label in the encoder, its windows are still drawn by the reward.
+
 An agent sees 64x64 images of 0 to 8 objects and adds or removes one at a time; it is rewarded at {target} objects.
 Nobody tells it a count. The theorem: if latent dynamics and auxiliary task are both learned exactly, observations
 that some common action sequence leads to different labels cannot share a latent. Partition refinement on the exact
@@ -17,7 +23,10 @@ table says which counts that are: for a reward at any one count, all nine; with 
 
 Every row has one and the same setting: the counting preset's encoder, uniform random actions (so that all rows of a
 seed learn from the same images), {updates:,} updates of 16 two-step windows, L_dyn divided by the variance of the
-latents (1 - R^2), one auxiliary loss with c_p = 1. A row changes only what the list says. All figures are of the
+latents (1 - R^2), one auxiliary loss with c_p = 1. The encoder's loss is c_dyn L_dyn + c_p L_p with c_dyn = {c_dyn:g}
+({heavy}). In every row {drawn:.0f} % of the windows are drawn for a reward that they contain, also where no
+label trains the encoder: "without a label" is true of the gradients, not of which images are seen. A row changes only what
+the list says. All figures are of the
 final weights on images that training never saw: mean ± half width of the 95 % interval (Student's t) over {seeds}
 seeds; fewer than three seeds have no interval.
 {seeds_overlap}
@@ -35,7 +44,10 @@ seeds; fewer than three seeds have no interval.
   dynamics must tell apart, against those classes, where they are more than one; clusters found: chosen without labels,
   by the silhouette
 - separation: smallest distance of two centroids over the mean cluster radius
-- effective rank is of centred latents (scale-free: latents that shrink can keep a high one), RankMe of raw ones
+- effective rank is of centred latents, RankMe of raw ones
+- *collapsed*: RankMe below {collapsed_rank:g} and a variance below {collapsed_variance:g}, so that all latents are nearly
+  one vector. The encoder computes in bfloat16, whose steps are up to 1/128 of a number: the spread of such latents is
+  probably mostly rounding, and so would be their effective rank, L_dyn / variance and e_T / distance, which are left out
 - L_p is given above its floor, the entropy of its label
 - in-sample accuracy is the reference's figure, on 256 encodings that made the centroids themselves: it flatters, and
   most where the representation is worst
@@ -50,7 +62,8 @@ Every dot is a run. Where the dots of a row lie in two groups its mean and inter
 
 ![The other rows, drawn alike](figures/counting/representations-2.png)
 
-Seed 0 of each row, after the paper's figure: latents in their two principal directions, distances between the nine
+Seed 0 of each row, after the paper's figure: latents in their two principal directions (a number stands at the median of
+its count, or is joined to it by a line where several would cover each other), distances between the nine
 centroids (bright is far), and one held-out image per count above what a decoder draws from its latent.
 
 ## What agrees with the paper, and what does not
@@ -111,7 +124,7 @@ transitions, where the reference spends 300,000 of 256. What deviates from it: t
 with 12.3 M parameters; two discrete actions instead of the sign of a scalar; 10 % of its images per update and 3 % of
 its updates. Its labels (of o_t only), two-hot head, repeated random actions, learning rates, plain L_dyn, one-step
 windows and unnormalised images are kept. As in every row, the encoder computes in bfloat16, gradients are clipped at 10,
-and a quarter of the windows is drawn for a reward: with one-step windows and labels of o_t alone these show the
+and {drawn:.0f} % of the windows are drawn for a reward: with one-step windows and labels of o_t alone these show the
 observation before the reward, whose label is 0, so that here it thins the positives that it adds elsewhere.
 
 ## What is in the latent, factor by factor

@@ -30,7 +30,7 @@ class LinearArgs:
     """Which features deep linear JEPA and MAE learn first (arXiv:2407.03475).
 
     Follows the ODEs, the matrix flow and minibatch descent, and compares them with the paper's critical times. Writes raw
-    tables as CSV, five figures, and a page that explains them. About a minute on one core.
+    tables as CSV, five figures, and a page that explains them. About half a minute on one core.
 
     Example: jepa-rl paper linear --quick --out runs/linear
     """

@@ -8,6 +8,9 @@ every number and figure of this page, in {seconds} s on one core; with `--render
 results]({raw}). The mathematics is in [world_model/linear.py]({root}world_model/linear.py) and
 [world_model/linear_flow.py]({root}world_model/linear_flow.py).
 
+The paper's formulas are reconstructed from public summaries, not quoted from it, and checked here against the integrated
+equations.
+
 ## Setting
 
 An encoder of L linear layers, W = W^L ... W^1, and a linear predictor V learn by gradient flow from pairs (x, y):
@@ -117,7 +120,6 @@ decay. The order of the two is that of the aligned start in {same_order} in whic
 - The paper's times are of leading order only and do not depend on p. For MAE at depth 1 there is none; it is
   logarithmic in eps.
 - Derived here, not in the paper: the closed form of the hitting times, the polynomial of the edge, the
-  parametrisation of the two processes, the reading of eps << p rho^L, and what the last two sections find. The
-  formulas are reconstructed from public summaries; nothing is quoted.
+  parametrisation of the two processes, the reading of eps << p rho^L, and what the last two sections find.
 - Descent has one constant rate per objective (*rate* in descent.csv); how far noise moves the weights depends on it.
 """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from jepa_rl.scripts.masked_study.measure import EPISODES, IMAGES
 from jepa_rl.scripts.masked_study.rows import OTHER_RATES, QUICK_STEPS, RATE, ROWS, SEEDS, STEPS, cells, row
-from jepa_rl.scripts.masked_study.summary import COLUMNS, FIGURES, Results
+from jepa_rl.scripts.masked_study.summary import CERTAIN, COLUMNS, FIGURES, Difference, Results
 from jepa_rl.scripts.reporting.drawing import BLUE, GREY, INK, blank, tidy, write_figures
 from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
 from jepa_rl.scripts.reporting.tables import Estimate, markdown
@@ -25,6 +26,8 @@ QUESTIONS = {
     "What does the learning rate do?": tuple((f"reward-rate{rate}", "reward") for rate in OTHER_RATES),
 }
 """Each with the pairs of rows that answer it: the first minus the second."""
+
+CONFIDENCE = 0.95  # of an interval
 
 TEMPLATE = """\
 # Masked latent prediction: what it keeps, and what an auxiliary repairs
@@ -42,8 +45,10 @@ for dynamics + reward over the three seeds; the masked rows were not tuned) is t
 
 {rows}
 
-Where dynamics or reward do not train the encoder, they learn on detached latents, so that every row has a planner. All
-data are of uniformly random actions: the rows of a seed learn from the same images, for {updates} updates. Figures are of
+Where they train the encoder, L_dyn has the weight {c_dyn:g}, L_mask and the reward's loss 1. Where dynamics or reward do
+not train it, they learn on detached latents, so that every row has a planner. All data are of uniformly random actions:
+the rows of a seed learn from the same images, for {updates} updates. In every row {rewarded:.0f} % of the windows are drawn
+for a reward that they contain, also where no label trains the encoder. Figures are of
 the final weights, on {images:,} images and {episodes} episodes that training never saw, mean ± half width of the 95 %
 interval (Student's t) over the seeds. *centroid*: accuracy of the nearest of nine centroids, from the other half of the
 images. *probe*: linear, fitted on one half and scored on the other; accuracy of classes (chance: count {count}, shape
@@ -65,6 +70,7 @@ def render(results: Results, folder: Path, page: Path) -> Path:
         return Path(os.path.relpath(path or folder, page.parent)).as_posix()
 
     some = results.runs[0]
+    agent = some["cell"]["agent"]
     head = TEMPLATE.format(
         raw=link(""),
         method=link("docs/p-jepa.md"),
@@ -73,6 +79,8 @@ def render(results: Results, folder: Path, page: Path) -> Path:
         rows="\n".join(f"- **{each.name}**: {each.about}" for each in ROWS),
         updates=listed(sorted({f"{run['updates']:,}" for run in results.runs})),
         rate=RATE,
+        c_dyn=agent["model"]["dynamics"]["weight"],
+        rewarded=100 * agent["replay"]["prioritised_fraction"],
         images=IMAGES,
         episodes=EPISODES,
         count=f"{some['probes']['count_linear']['chance']:.2f}",
@@ -81,8 +89,11 @@ def render(results: Results, folder: Path, page: Path) -> Path:
         table=table(results),
     )
     parts = [reflowed(head)]
+    found = results.differences([pair for pairs in QUESTIONS.values() for pair in pairs])
+    if found:
+        parts.append(judged(found))
     for question, pairs in QUESTIONS.items():
-        answers = [answer for pair in pairs if (answer := compared(results, *pair))]
+        answers = [compared(pair, found[pair]) for pair in pairs if pair in found]
         if answers:
             parts.append(f"## {question}\n\n" + "\n".join(answers))
     page.write_text("\n\n".join(parts) + "\n")
@@ -108,23 +119,30 @@ def table(results: Results) -> str:
     return markdown(["row", *COLUMNS], body)
 
 
-def compared(results: Results, slug: str, other: str) -> str:
-    """What one row has more or less of than another; empty where they have no seed in common."""
-    found = {name: results.difference(read, slug, other) for name, read in FIGURES.items()}
-    if not next(iter(found.values())).seeds:
-        return ""
-    more = [_signed(name, one) for name, one in found.items() if one.mean - _half(one) > 0]
-    less = [_signed(name, one) for name, one in found.items() if one.mean + _half(one) < 0]
-    open_ = [_signed(name, one) for name, one in found.items() if abs(one.mean) <= _half(one)]
-    told = [f"{kind} {listed(names)}" for kind, names in (("more", more), ("less", less)) if names]
+def judged(found: Mapping[tuple[str, str], Mapping[str, Difference]]) -> str:
+    """What the sections below state, and how many of their differences chance alone would show."""
+    every = [one for each in found.values() for one in each.values()]
+    by_chance = (1 - CONFIDENCE) * len(every)
+    text = (
+        f"Below, {len(found)} pairs of rows are compared in {len(FIGURES)} figures, seed by seed: {len(every)} differences "
+        f"with their 95 % intervals. If nothing differed, about {by_chance:.0f} intervals would leave out 0 by chance; "
+        f"{sum(one.apart for one in every)} do. *More* and *less* are said only of the {sum(one.certain for one in every)} "
+        f"that hold after Holm's correction for all {len(every)} (paired t-test, below {CERTAIN:g}); *hints* are those "
+        "whose interval leaves out 0 without that."
+    )
+    return filled(text)
+
+
+def compared(pair: tuple[str, str], found: Mapping[str, Difference]) -> str:
+    """What one row has more or less of than another."""
+    more = [_signed(name, one.found) for name, one in found.items() if one.certain and one.found.mean > 0]
+    less = [_signed(name, one.found) for name, one in found.items() if one.certain and one.found.mean < 0]
+    hints = [_signed(name, one.found) for name, one in found.items() if one.apart and not one.certain]
+    open_ = [_signed(name, one.found) for name, one in found.items() if not one.apart and not one.certain]
+    told = [f"{kind} {listed(names)}" for kind, names in (("more", more), ("less", less), ("hints at", hints)) if names]
     if open_:
         told.append(f"no difference beyond the interval in {listed(open_)}")
-    return filled(f"- **{row(slug).name}** against **{row(other).name}**: {'; '.join(told)}", "  ")
-
-
-def _half(found: Estimate) -> float:
-    """The interval's half width; without one, nothing is told apart."""
-    return found.half_width if found.seeds >= 3 else float("inf")
+    return filled(f"- **{row(pair[0]).name}** against **{row(pair[1]).name}**: {'; '.join(told)}", "  ")
 
 
 def _signed(name: str, found: Estimate) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
+from jepa_rl.scripts.anchors_benchmark.summary import holm
 from jepa_rl.scripts.masked_study.rows import ROWS, Row
 from jepa_rl.scripts.reporting.tables import Estimate, estimate
 
@@ -35,6 +38,27 @@ COLUMNS: dict[str, Reader] = {
     "seconds": lambda run: float(run["train_seconds"]),
 }
 """The columns of the table."""
+
+
+CERTAIN = 0.05  # chance of a difference, corrected for their number, below which one is stated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """By how much a figure of one row is above that of another, seed by seed."""
+
+    found: Estimate
+    chance: float | None  # Holm's, for all differences of the page; None for fewer than three seeds
+
+    @property
+    def apart(self) -> bool:
+        """Whether the single interval leaves out 0; some of many do by chance."""
+        return self.found.seeds >= 3 and abs(self.found.mean) > self.found.half_width
+
+    @property
+    def certain(self) -> bool:
+        """Whether it holds among all differences of the page."""
+        return self.chance is not None and self.chance < CERTAIN
 
 
 @dataclass(frozen=True)
@@ -77,3 +101,21 @@ class Results:
         """By how much a figure of row ``slug`` is above that of ``other``, over the seeds that both have."""
         ours, theirs = self.of(slug), self.of(other)
         return estimate([read(ours[seed]) - read(theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())])
+
+    def differences(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Difference]]:
+        """Every figure of every pair of rows that share seeds, judged together."""
+        found = {(pair, name): self.difference(read, *pair) for pair in pairs for name, read in FIGURES.items()}
+        found = {key: each for key, each in found.items() if each.seeds}
+        judged = {key: chance_of(each) for key, each in found.items() if each.seeds >= 3}
+        corrected = dict(zip(judged, holm([*judged.values()]), strict=True))
+        told: dict[tuple[str, str], dict[str, Difference]] = {}
+        for (pair, name), each in found.items():
+            told.setdefault(pair, {})[name] = Difference(found=each, chance=corrected.get((pair, name)))
+        return told
+
+
+def chance_of(found: Estimate) -> float:
+    """How likely differences whose mean is so far from 0 are if there is none: the two-sided t-test."""
+    if len(set(found.values)) == 1:  # no spread to compare with
+        return float(found.mean == 0)
+    return float(stats.ttest_1samp(found.values, 0.0).pvalue)

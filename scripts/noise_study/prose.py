@@ -8,12 +8,24 @@ from jepa_rl.scripts.noise_study.drawings import OBJECTIVES, noisy_levels, soone
 from jepa_rl.scripts.noise_study.findings import (
     agreement,
     fewer_labels,
+    in_short,
     verdict,
     where_it_breaks,
     who_keeps,
 )
 from jepa_rl.scripts.noise_study.measure import OBSERVATIONS, OTHER_SCALES, SCALE
-from jepa_rl.scripts.noise_study.rows import QUICK_SHARE, REFERENCE, ROWS, SEEDS, Task, cells
+from jepa_rl.scripts.noise_study.rows import (
+    QUICK_SHARE,
+    REFERENCE,
+    REWARD_ROWS,
+    ROWS,
+    SEEDS,
+    TASKS,
+    Task,
+    agent_config,
+    cells,
+    row,
+)
 from jepa_rl.scripts.noise_study.summary import Results
 from jepa_rl.scripts.noise_study.template import INTRODUCTION, LIMITS
 from jepa_rl.scripts.reporting.paragraphs import completeness, filled, listed, reflowed
@@ -72,6 +84,9 @@ def _introduction(results: Results, link: Link) -> str:
     whole = INTRODUCTION.format(
         raw=link(""),
         linear=link("docs/linear.md"),
+        short=in_short(results),
+        drawn=100 * _drawn(results),
+        oftener=_oftener(),
         state=_state(results),
         observations=OBSERVATIONS,
         tasks="\n".join(f"- **{each.name}**: {_about(each, link)}" for each in results.tasks()),
@@ -80,6 +95,24 @@ def _introduction(results: Results, link: Link) -> str:
         random=", ".join(random) or "what is not measured here",
     )
     return reflowed(whole)
+
+
+def _drawn(results: Results) -> float:
+    """The share of windows that are drawn for a reward, which is the same in all runs."""
+    (share,) = {float(run["cell"]["agent"]["replay"]["prioritised_fraction"]) for run in results.runs}
+    return share
+
+
+def _oftener() -> str:
+    """How much oftener a row with a label fraction draws each reward that it knows."""
+    config = agent_config(TASKS[0].preset, (*TASKS[0].options, *row("reward").options))
+    told = []
+    for slug in REWARD_ROWS:
+        less = agent_config(TASKS[0].preset, (*TASKS[0].options, *row(slug).options))
+        times = config.model.reward.label_fraction / less.model.reward.label_fraction
+        if times > 1:
+            told.append(f"about {times:.0f} times as often in *{row(slug).name}*")
+    return listed(told)
 
 
 def _about(chosen: Task, link: Link) -> str:
@@ -128,6 +161,7 @@ def _limits(results: Results, link: Link) -> str:
             told.append(f"{sum(same)} of {len(same)} cases ({chosen.name})")
     seeds = max(run["cell"]["seed"] for run in results.runs) + 1
     whole = LIMITS.format(
+        drawn=100 * _drawn(results),
         seeds="one seed" if seeds == 1 else f"{seeds} seeds",
         prediction=link("scripts/noise_study/prediction.py"),
         scale=SCALE,

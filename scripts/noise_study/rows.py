@@ -171,7 +171,7 @@ ROWS = (
         about="the reward of a fiftieth is known",
         options=("--model.reward.label-fraction", "0.02"),
     ),
-    Row(slug="dynamics", name="reward 0 %", about="dynamics alone: no label reaches the encoder", options=DETACHED),
+    Row(slug="dynamics", name="reward 0 %", about="dynamics alone: no label trains the encoder", options=DETACHED),
     Row(
         slug="ema",
         name="EMA",

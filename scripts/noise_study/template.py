@@ -16,15 +16,24 @@ from the present one. *Fresh* noise has 0, *half* predictable noise 0.5, and wha
 them apart: what cannot be predicted is never learned by a JEPA, however loud; what can be predicted is learned in an
 order that it gives.
 
+{short}
+
 {state}
 
 ## What is trained and measured
 
 {tasks}
 
-The rows; a row differs from the first in what it says and in nothing else:
+The rows; a row differs from the first in what it says, and those that know fewer rewards also in the windows that
+they draw:
 
 {rows}
+
+**Which windows are drawn.** Every row, whatever trains its encoder, draws {drawn:.0f} % of its windows for a reward that
+they contain and that the reward task knows of. The rows without a label in the encoder draw them by all rewards: "no
+label" is true of the gradients that reach the encoder, not of the images that it sees. A row that knows fewer rewards
+draws the same share from fewer transitions: each comes {oftener}. Such a row differs from the first in how few labels it
+has and in how often it sees the same few transitions, and this page cannot tell the two apart.
 
 Every row has a reward head that the planner reads. In the rows without a label in the encoder it learns on detached
 latents from all rewards, which is generous to them. A label fraction of 0 where a task has a weight is an error, so
@@ -59,5 +68,7 @@ LIMITS = """\
   factor that shows in nonlinear ways little is left. Its order is that at an initial weight of {scale:g}. At {others}
   the order of distractor and signal is {scales}.
 - The weights of the losses are those that the rows name, not tuned per row; the runs are short.
-- A label fraction thins the rewards that the encoder and its head know; the dynamics see every transition.
+- A label fraction thins the rewards that the encoder and its head know, and with them the transitions that {drawn:.0f} % of
+  the windows are drawn from, for the dynamics as well. So a row with fewer labels being worse than *reward 0 %* does not
+  show that few labels are worse than none. Uniformly drawn windows were not tried, in no row.
 """

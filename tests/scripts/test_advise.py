@@ -19,16 +19,22 @@ from jepa_rl.scripts.run_folder import RunFolder
 from jepa_rl.world_model import (
     AuxiliaryConfig,
     DynamicsConfig,
+    EncoderConfig,
+    MaskedConfig,
     ModelConfig,
+    RegularizerConfig,
     RewardConfig,
     TerminationConfig,
+    ValueConfig,
 )
 from jepa_rl.world_model.alignment import gradient_alignment
 
 FEW = ("--batches", "2", "--windows", "8", "--updates-between", "0")
 PLAIN = DynamicsConfig(target="same")
 FREE = DynamicsConfig(target="same", scale_free=True)
-NOISY = ModelConfig(dynamics=FREE, auxiliaries=(AuxiliaryConfig(target="noise"),))
+NOISY = ModelConfig(
+    dynamics=FREE, auxiliaries=(AuxiliaryConfig(target="noise"),), termination=TerminationConfig(trains_encoder=False)
+)
 
 
 def reading(name: str = "noise", **changes) -> Reading:
@@ -196,13 +202,46 @@ def test_the_suggested_weight_gives_the_lightest_share_that_harmed():
     assert study_base(NOISY) is BESIDE
     text = told([reading(share=0.8, weight=2.0)])
     # 0.8 : 0.2 with weight 2 becomes 0.6 : 0.4 with 2 / 4 * 1.5.
-    assert "harmed was noise's with 60 %" in text
+    assert "it harmed from 60 % on" in text
     assert "try the weight 0.75 instead of 2" in text
     assert "harmed" not in told([reading(share=0.5)])
     assert "harmed" not in told([reading("reward", share=0.9)])
     plain = dataclasses.replace(NOISY, dynamics=PLAIN)
     assert study_base(plain) is PLAIN_ALONE
     assert "harmed" not in told([reading(share=0.9)], plain)
+
+
+def test_a_task_is_judged_by_its_own_harm_where_the_study_tried_it():
+    """Of colour the study says 90 %, of the count nothing; only a task that it did not try gets the least of all, 60 %."""
+
+    def of(target):
+        model = dataclasses.replace(NOISY, auxiliaries=(AuxiliaryConfig(target=target),))
+        return told([reading(target, share=0.8)], model)
+
+    assert "harmed" not in of("object_color")
+    assert "harmed" not in of("count_number")
+    assert "this task was not tried; the lightest pull that harmed was noise's with 60 %" in of("next_features")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"masked": MaskedConfig(weight=1.0), "encoder": EncoderConfig(image_encoder="patches")}, "masked prediction"),
+        ({"regularizer": RegularizerConfig(variance=25.0)}, "a regulariser"),
+        ({"regularizer": RegularizerConfig(sigreg=0.1)}, "a regulariser"),
+        ({"value": ValueConfig(weight=1.0)}, "a value head that trains the encoder"),
+        ({"termination": TerminationConfig(weight=1.0)}, "a termination head that trains the encoder"),
+        ({"dynamics": dataclasses.replace(FREE, trains_encoder=False)}, "training without L_dyn in the encoder"),
+    ],
+)
+def test_what_the_study_leaves_out_gets_no_suggestion(changes, reason):
+    model = dataclasses.replace(NOISY, **changes)
+    assert study_base(model) is None
+    two = [reading(share=0.9), reading("reward")]
+    assert suggestions(two, model, evidence(), 0.05) == (
+        f"The study did not try {reason}: nothing is suggested from its findings.",
+    )
+    assert study_base(dataclasses.replace(NOISY, value=ValueConfig(weight=1.0, trains_encoder=False))) is BESIDE
 
 
 def test_a_weighting_is_suggested_only_where_it_won():

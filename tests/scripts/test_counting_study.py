@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from jepa_rl.agent import JEPAAgent
 from jepa_rl.agent.config import AgentConfig, from_dict
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.counting_study import command, measure
+from jepa_rl.scripts.counting_study import command, measure, prose
+from jepa_rl.scripts.counting_study.drawings import apart
 from jepa_rl.scripts.counting_study.rows import ROWS, SEEDS, TARGETS, WEIGHTS, cell, cells, complete, row
-from jepa_rl.scripts.counting_study.summary import Results
+from jepa_rl.scripts.counting_study.summary import Results, collapsed
 from jepa_rl.scripts.reporting.tables import estimate
 
 
@@ -166,3 +168,40 @@ def test_the_page_is_rendered_from_results_alone(tmp_path, monkeypatch):
     for link in ("representations-1", "targets", "depths", "weights", "alignment"):
         assert f"figures/counting/{link}.png" in page
         assert (tmp_path / "docs" / "figures" / "counting" / f"{link}.png").stat().st_size > 1000
+
+
+def test_figures_of_collapsed_latents_are_left_out():
+    def run_of(seed, rankme, variance, error):
+        known = {"rankme": rankme, "latent_variance": variance, "dynamics_loss_over_variance": error}
+        return {
+            "cell": {"name": "stop-gradient", "row": "stop-gradient", "target": 4, "weight": 1.0, "seed": seed},
+            **known,
+        }
+
+    kept = [run_of(0, 1.2, 400.0, 0.5), run_of(1, 3.0, 1e-9, 0.7)]  # on a line; small, but of several directions
+    lost = run_of(2, 1.01, 1e-10, 480_000.0)
+    assert [collapsed(each) for each in (*kept, lost)] == [False, False, True]
+    read = operator.itemgetter("dynamics_loss_over_variance")
+    assert Results((*kept, lost)).of_spread(read, "stop-gradient", 2) == "0.60 (1 of 3 collapsed)"
+    assert Results((lost,)).of_spread(read, "stop-gradient", 2) == "collapsed"
+    assert Results(tuple(kept)).of_spread(read, "stop-gradient", 2) == "0.60"
+
+
+def test_bounds_with_the_largest_errors_are_read_from_the_run():
+    def told(bound):
+        depth = {"depth": 0, "bound_largest_errors": bound, "bound_mean_errors": None, "observation_min": 0.4}
+        cell_of = {"name": "reward", "row": "reward", "target": 4, "weight": 1.0, "seed": 0}
+        return prose._reach(Results(({"cell": cell_of, "certificate": {"depths": [depth]}},)))
+
+    assert told(-0.2) == told(None) == "With the largest errors every bound of this run is empty, at most 0."
+    assert "are 0.30 at depth 0." in told(0.3)
+
+
+def test_numbers_are_pushed_apart_and_stay_where_they_have_room():
+    size = np.array([0.05, 0.1])
+    room = np.array([[0.2, 0.2], [0.5, 0.5], [0.8, 0.8]])
+    assert np.array_equal(apart(room, size), room)
+    crowded = apart(np.full((9, 2), 0.5), size)
+    distance = np.linalg.norm((crowded[:, None] - crowded[None]) / size, axis=2)[np.triu_indices(9, 1)]
+    assert distance.min() > 0.85
+    assert crowded.min() >= 0 and crowded.max() <= 1

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from jepa_rl.agent import AgentConfig
 from jepa_rl.agent.config import from_dict
@@ -135,11 +136,30 @@ def test_the_page_says_what_the_results_say(folder):
     assert not re.search(r"[{}]", page)
 
 
+def test_what_is_stated_holds_for_all_differences_together(folder):
+    """An interval that leaves out 0 is a hint, unless it holds after Holm's correction."""
+    for seed, score in enumerate((0.55, 0.6, 0.65)):
+        shaken = made("masked", seed, position_linear=0.9 + 0.01 * seed, shape_linear=score)
+        (folder / f"masked-seed{seed}.json").write_text(json.dumps(shaken))
+    pairs = [("masked", "untrained"), ("dynamics", "untrained")]
+    found = Results.load(folder).differences(pairs)
+    shape, position = found[pairs[0]]["shape, probe"], found[pairs[0]]["position, probe R²"]
+    alone = stats.ttest_1samp([0.4, 0.41, 0.42], 0).pvalue
+    assert position.chance == pytest.approx(12 * alone)
+    assert shape.chance == pytest.approx(11 * stats.ttest_1samp([0.05, 0.1, 0.15], 0).pvalue)
+    assert (position.apart, position.certain, shape.certain) == (True, True, False)
+    page = " ".join(render(Results.load(folder), folder, folder / "masked.md").read_text().split())
+    assert "compared in 6 figures, seed by seed: 60 differences" in page
+    assert "about 3 intervals would leave out 0 by chance" in page
+    assert "25 % of the windows are drawn for a reward" in page
+
+
 def test_one_seed_tells_nothing_apart(folder):
     for path in folder.glob("*-seed[12].json"):
         path.unlink()
     results = Results.load(folder)
-    answer = compared(results, "masked", "untrained")
+    pair = ("masked", "untrained")
+    answer = compared(pair, results.differences([pair])[pair])
     assert "more" not in answer
     assert "no difference beyond the interval in count, centroid (+0.00)" in " ".join(answer.split())
     page = render(results, folder, folder / "masked.md").read_text()

@@ -315,6 +315,9 @@ def test_the_page_is_rendered_from_results_alone(small_samples, tmp_path, monkey
     done, whole = (sum(each["row"] != "reference" for each in cells(seeds)) for seeds in (1, SEEDS))
     assert f"The grid is not complete: {done} of {whole} runs." in text
     assert "| EMA (1 of 1 collapsed) |" in text
+    flat = " ".join(text.split())
+    assert "whatever trains its encoder, draws 25 % of its windows for a reward" in flat
+    assert "about 10 times as often in *reward 10 %* and about 50 times as often in *reward 2 %*" in flat
 
 
 def test_statements_follow_the_results():
@@ -391,6 +394,13 @@ def test_statements_follow_the_results():
     assert "- kept with all rewards: denied (reward 100 % 0.680)" in told
     assert "- an untrained encoder: 0.490" in told
     assert "reward 2 % 0.350, reward 0 % 0.250, EMA 0.450, untrained 0.400" in " ".join(told.split())
+    short = " ".join(findings.in_short(results).split())
+    assert "Counting, at *frozen 0.05*: the latents keep the distractor in 3 of 4 rows" in short
+    assert "reward 100 % has 0.20 of it and success 0.96" in short
+    assert "found at 1 of 2 levels with reward 100 % and at 2 of 2 levels with EMA" in short
+    assert (
+        "a linear probe of it is near chance in 1 of 2 rows without a reward in the encoder, 0.99 in reward 100 %" in short
+    )
     untrained = config_of("untrained")
     assert untrained.training.updates_by(10**6) == 0
 
