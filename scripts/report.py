@@ -21,7 +21,7 @@ from jepa_rl.scripts.reporting.exhibits import (
     prediction_exhibits,
     read_log,
 )
-from jepa_rl.scripts.reporting.facts import COMPARED, differing, facts, measured, read_result, settings
+from jepa_rl.scripts.reporting.facts import COMPARED, differing, facts, headline, measured, read_result, settings
 from jepa_rl.scripts.reporting.film import Frame, film, play
 from jepa_rl.scripts.reporting.imagination import encode, record
 from jepa_rl.scripts.reporting.page import Comparison, Exhibit, Section, render, write_pictures
@@ -124,9 +124,11 @@ def _section(label: str, run: RunFolder, device: str) -> Section:
         exhibits += shown
         notes += missing
     write_pictures(run.figures, exhibits)
+    result = read_result(run)
     return Section(
         title=label,
-        facts=facts(config, read_result(run), logged_steps=_last_step(log)),
+        headline=headline(result) if result else "",
+        facts=facts(config, result, logged_steps=_last_step(log)),
         settings=settings(config),
         exhibits=exhibits,
         notes=notes,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from jepa_rl.scripts.anchors_benchmark.measure import MERGE_FRACTIONS
@@ -23,8 +23,8 @@ from jepa_rl.scripts.anchors_benchmark.summary import (
     merged_states,
     over_budget,
 )
-from jepa_rl.scripts.anchors_benchmark.variants import NAMES, VARIANTS
-from jepa_rl.scripts.minigrid_benchmark.drawings import LEGEND_ROW, curves, legend_columns
+from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, VARIANTS
+from jepa_rl.scripts.minigrid_benchmark.drawings import curves
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run, interquartile_mean
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
@@ -32,6 +32,7 @@ from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy, write_f
 from jepa_rl.scripts.reporting.tables import estimate, markdown
 
 LEVEL = LEVELS[-1]
+COLOUR_OF = dict(zip(NAMES, COLOURS, strict=True))
 Entry = Callable[[Task, Sequence[Run]], str]
 
 
@@ -39,7 +40,7 @@ def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/anchors beside it; returns the page's path."""
     results = Results.load(folder)
     drawn = {
-        "success": curves(results, "success_sampled", "sampled success", NAMES),
+        "success": curves(results, "success_sampled", "sampled success", NAMES, COLOUR_OF),
         "merging": merging_figure(results),
     }
     write_figures(drawn, page.parent / "figures" / "anchors")
@@ -54,7 +55,8 @@ def render(folder: Path, page: Path) -> Path:
         "fractions": fractions_table(results),
     }
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    raw = Path(os.path.relpath(folder, page.parent)).as_posix()
+    page.write_text(compose(results, tables, raw, counting=folder.parent / "counting"))
     return page
 
 
@@ -116,29 +118,30 @@ def fractions_table(results: Results) -> str:
 
 
 def merging_figure(results: Results) -> Figure:
-    """Merged share against success, a dot per run, a panel per task."""
-    tasks = results.tasks
-    shown = with_runs(results)
-    width = max(2.6 * len(tasks) + 0.4, 5.2)
-    across = legend_columns([NAMES[slug] for slug in shown], width)
-    figure = blank((width, 2.7 + LEGEND_ROW * -(-len(shown) // across)), dpi=110)
-    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        for colour, slug in zip(COLOURS, NAMES, strict=True):
-            runs = results.of(task, slug)
-            share, success = [merged_share(run) for run in runs], [at_end(run) for run in runs]
-            axes.plot(share, success, "o", color=colour, markersize=5, alpha=0.75, markeredgewidth=0)
-        axes.set_title(task.name, fontsize=10, color=INK, loc="left")
-        axes.set_ylim(-0.05, 1.05)
-        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])  # so that dots at 0 are whole
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
-        axes.locator_params(axis="x", nbins=4)
-        axes.set_xlabel("merged pairs of states", fontsize=9, color=INK)
-        tidy(axes)
-    figure.axes[0].set_ylabel("success at the end", fontsize=9, color=INK)
-    marks = [Line2D([], [], marker="o", linestyle="none", color=COLOURS[list(NAMES).index(slug)]) for slug in shown]
-    names = [NAMES[slug] for slug in shown]
-    figure.legend(marks, names, loc="outside lower center", ncols=across, fontsize=9, frameon=False, labelcolor=INK)
+    """Merged share and success, a dot per run, a row per variant; a line of two panels per task."""
+    tasks, shown = results.tasks, with_runs(results)
+    figure = blank((7.6, (0.28 * len(shown) + 0.85) * len(tasks)), dpi=110)
+    grid = figure.subplots(len(tasks), 2, squeeze=False, sharey=True)
+    for (left, right), task in zip(grid, tasks, strict=True):
+        for axes, read in ((left, merged_share), (right, at_end)):
+            for place, slug in enumerate(shown):
+                _dots(axes, results.of(task, slug), place, read, COLOUR_OF[slug])
+            tidy(axes)
+        left.set_xlim(left=-0.03 * left.get_xlim()[1])  # so that dots at 0 are whole
+        left.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+        left.locator_params(axis="x", nbins=5)
+        right.set_xlim(-0.03, 1.03)
+        left.set_title(f"{task.name}: merged pairs of states", fontsize=10, color=INK, loc="left")
+        right.set_title("success at the end", fontsize=10, color=INK, loc="left")
+    grid[0, 0].set_yticks(range(len(shown)), [NAMES[slug] for slug in shown])
+    grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
     return figure
+
+
+def _dots(axes: Axes, runs: Sequence[Run], row: int, read: Callable[[Run], float], colour: str) -> None:
+    """The seeds of a variant one below the other within its row, so that equal ones are all seen."""
+    heights = [row + 0.13 * (run.cell["seed"] - (SEEDS - 1) / 2) for run in runs]
+    axes.plot([read(run) for run in runs], heights, "o", color=colour, markersize=4, alpha=0.85, markeredgewidth=0)
 
 
 def terminal_table(folder: Path) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
+
 from jepa_rl.scripts.anchors_benchmark.measure import IMAGES, MERGE_FRACTIONS
 from jepa_rl.scripts.anchors_benchmark.summary import (
     CERTAIN,
@@ -38,7 +43,9 @@ episodes and asks its final encoder which states it merges; `--render` remakes t
 
 {merging}
 
-![Merged pairs of states against success, one dot a run](figures/anchors/merging.png)
+One dot a run, a row per variant; a seed stands at the same height within its row on both sides.
+
+![Merged pairs of states and success by variant, one dot a run](figures/anchors/merging.png)
 
 ## What is compared
 
@@ -104,11 +111,15 @@ because the scale of a latent means nothing. Where the three figures of an entry
 overlap. A tenth is a convention; merged pairs in % under shares of {shares}:
 
 {fractions}
+
+## Limits
+
+{limits}
 """
 
 
-def compose(results: Results, tables: dict[str, str], raw: str) -> str:
-    """The page, in Markdown; ``raw`` is the path of the results relative to it."""
+def compose(results: Results, tables: dict[str, str], raw: str, counting: Path) -> str:
+    """The page, in Markdown; ``raw`` is the path of the results relative to it, ``counting`` the folder of that study's."""
     return TEMPLATE.format(
         raw=raw,
         state=_state(results),
@@ -124,6 +135,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
         images=IMAGES,
         alike=_alike(results),
         fraction=FRACTION,
+        limits=_limits(counting),
         shares=", ".join(f"{each:g}" for each in MERGE_FRACTIONS),
         **tables,
     )
@@ -207,6 +219,22 @@ def _merging(results: Results) -> str:
     )
     return "\n".join(
         [f"**{told}**\n", f"{explained}\n", *(f"- **{name}**: {_related(each)}" for name, each in found.items())]
+    )
+
+
+def _limits(counting: Path) -> str:
+    """What the answer does not say; how dynamics alone fare elsewhere comes from the counting study's results."""
+    found = [json.loads(path.read_text())["success"] for path in sorted(counting.glob("dynamics-only-seed*.json"))]
+    reach = f"reach {np.mean(found):.3f} success (mean of {len(found)} seeds)" if found else "fare better"
+    return "\n".join(
+        filled(f"- {limit}", "  ")
+        for limit in (
+            f"*{ALIKE.capitalize()}* does not mean that two variants are alike: with {SEEDS} seeds a task, only large "
+            "differences are shown.",
+            "All rows but (c) force an EMA target, as *What is compared* says. With both branches trained and L_dyn "
+            f"divided by the variance, on random data, dynamics alone {reach} on the counting environment "
+            "([counting.md](counting.md)): the answer holds for this setting.",
+        )
     )
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run, wilson
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
-from jepa_rl.scripts.reporting.drawing import COLOURS, INK, blank, tidy
+from jepa_rl.scripts.reporting.drawing import ALGORITHM_COLOURS, INK, blank, tidy
 
 NAMES = {"jepa": "JEPA", "ppo": "PPO", "dqn": "5-step DQN"}
 COLUMNS = 4
@@ -20,22 +20,27 @@ MOST_BANDS = 4  # more than these cover one another
 LEGEND_ROW = 0.22  # inches
 
 
-def curves(results: Results, column: str, label: str, names: Mapping[str, str] = NAMES) -> Figure:
-    """A success rate against environment steps, one panel per task.
-
-    ``names`` are those of the algorithms, in the order of their colours.
-    """
+def curves(
+    results: Results,
+    column: str,
+    label: str,
+    names: Mapping[str, str] = NAMES,
+    colours: Mapping[str, str] = ALGORITHM_COLOURS,
+) -> Figure:
+    """A success rate against environment steps, one panel per task; ``names`` and ``colours`` are by algorithm."""
     shown = [name for algorithm, name in names.items() if any(run.cell["algo"] == algorithm for run in results.runs)]
-    return panels(results.tasks, shown, label, lambda axes, task: _panel(axes, results, task, column, names))
+    return panels(results.tasks, shown, label, lambda axes, task: _panel(axes, results, task, column, names, colours))
 
 
-def panels(tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callable[[Axes, Any], None]) -> Figure:
-    """One panel per task, whose lines ``draw`` labels with ``names``; the legend takes the panel after the last."""
-    columns = min(COLUMNS, len(tasks))
+def panels(
+    tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callable[[Axes, Any], None], *, columns: int = COLUMNS
+) -> Figure:
+    """One panel per task, whose lines ``draw`` labels with ``names``; the legend stands above all."""
+    columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
     width = max(2.5 * columns + 0.6, 4.6)
     across = legend_columns(names, width)
-    figure = blank((width, 2.2 * rows + 0.4 + LEGEND_ROW * (-(-len(names) // across) - 1)), dpi=110)
+    figure = blank((width, 2.35 * rows + 0.4 + LEGEND_ROW * (-(-len(names) // across) - 1)), dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         if number >= len(tasks):
@@ -44,31 +49,26 @@ def panels(tasks: Sequence[Any], names: Sequence[str], label: str, draw: Callabl
         draw(axes, tasks[number])
         if number % columns == 0:
             axes.set_ylabel(label, fontsize=9, color=INK)
-        if number + columns >= len(tasks):
-            axes.set_xlabel("environment steps", fontsize=9, color=INK)
+        steps = "environment steps (log)" if axes.get_xscale() == "log" else "environment steps"
+        axes.set_xlabel(steps, fontsize=9, color=INK)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines() if axes.axison}
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": across}
-    if len(tasks) < grid.size:
-        place = {"loc": "center", "bbox_to_anchor": _middle(columns, rows)}
-    figure.legend([lines[name] for name in names], names, fontsize=10, frameon=False, labelcolor=INK, **place)
+    shown: dict[str, Any] = {"loc": "outside upper center", "ncols": across, "fontsize": 10}
+    figure.legend([lines[name] for name in names], names, frameon=False, labelcolor=INK, **shown)
     return figure
 
 
 def legend_columns(names: Sequence[str], width: float) -> int:
-    """How many columns of names a legend below a figure of this width, in inches, has room for."""
+    """How many columns of names a legend above or below a figure of this width, in inches, has room for."""
     return max(1, min(len(names), int(width / (0.5 + 0.085 * max(map(len, names))))))
 
 
-def _middle(columns: int, rows: int) -> tuple[float, float]:
-    """The centre of the last panel, as shares of the figure."""
-    return 1 - 0.5 / columns, 0.5 / rows
-
-
-def _panel(axes: Axes, results: Results, task: Task, column: str, names: Mapping[str, str]) -> None:
-    for colour, (algorithm, name) in zip(COLOURS, names.items(), strict=False):
+def _panel(
+    axes: Axes, results: Results, task: Task, column: str, names: Mapping[str, str], colours: Mapping[str, str]
+) -> None:
+    for algorithm, name in names.items():
         runs = results.of(task, algorithm)
         if runs:
-            _line(axes, runs, column, colour, name, band=len(names) <= MOST_BANDS)
+            _line(axes, runs, column, colours[algorithm], name, band=len(names) <= MOST_BANDS)
     axes.set_title(task.name, fontsize=10, color=INK, loc="left")
     steps_axis(axes, [run.curve["env_steps"] for algorithm in names for run in results.of(task, algorithm)])
     axes.set_ylim(-0.03, 1.03)

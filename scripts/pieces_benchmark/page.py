@@ -11,8 +11,10 @@ import numpy as np
 from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run
+from jepa_rl.scripts.minigrid_benchmark.tasks import TASKS as KNOWN
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.pieces_benchmark.pieces import PIECES, SEEDS, SLUGS, TASKS
+from jepa_rl.scripts.reporting.paragraphs import filled, listed
 from jepa_rl.scripts.reporting.tables import estimate, markdown
 
 LEVEL = LEVELS[-1]
@@ -26,15 +28,20 @@ runs two rows on one task.
 
 {state}
 
-{tables}
+{search}{tables}
 
+{explained}
+
+{seeds_overlap}
+"""
+
+
+EXPLAINED = """\
 *At the end* and *over the budget* are sampled success on {episodes} held-out episodes: the mean of a run's last {hold}
 evaluations, and of all of them, which rewards learning soon; mean over seeds ± half the 95 % interval (Student's t),
 which needs three seeds. *Greedy* and *looped* are those of the last evaluation: success of the best plan, and episodes
-that ran into the step limit without a new state in the second half of it. Steps: from where {level:g} sampled success is
-held over {hold} evaluations in a row.
-{seeds_overlap}
-"""
+that ran into the step limit without a new state in the second half of it. *Steps* are from where {level:g} sampled
+success is held over {hold} evaluations in a row. {spacing}"""
 
 
 def render(folder: Path, page: Path) -> Path:
@@ -46,10 +53,16 @@ def render(folder: Path, page: Path) -> Path:
         TEMPLATE.format(
             raw=Path(os.path.relpath(folder, page.parent)).as_posix(),
             state=state_of(grid, results.runs, results.unfinished),
+            search=_search(results),
             tables="\n\n".join(f"## {task.name}\n\n{table(results, task)}" for task in results.tasks),
-            episodes=" or ".join(map(str, sorted({run.cell["episodes"] for run in results.runs}))),
-            hold=HOLD,
-            level=LEVEL,
+            explained=filled(
+                EXPLAINED.format(
+                    episodes=" or ".join(map(str, sorted({run.cell["episodes"] for run in results.runs}))),
+                    hold=HOLD,
+                    level=LEVEL,
+                    spacing=_spacing(results),
+                )
+            ),
             seeds_overlap=SEEDS_OVERLAP,
         )
     )
@@ -71,6 +84,48 @@ def table(results: Results, task: Task) -> str:
 def _figures(runs: Sequence[Run]) -> list[str]:
     success = [estimate([run.final for run in runs]).text(2), estimate([run.area() for run in runs]).text(2)]
     return success + [f"{np.mean([run.last(column) for run in runs]):.2f}" for column in ("success_greedy", "looped_share")]
+
+
+def _search(results: Results) -> str:
+    """What planning adds to acting by the highest Q, in figures; nothing where one of the two has not run."""
+    told, behind = [], []
+    for task in results.tasks:
+        pair = [results.of(task, slug) for slug in ("no-search", "preset")]
+        if not all(pair):
+            continue
+        figures = [[f"{np.mean([read(run) for run in runs]):.2f}" for runs in pair] for read in (_final, _area)]
+        (end, its_end), (area, its_area) = figures
+        told.append(f"{task.name} {end} against {its_end} at the end, {area} against {its_area} over the budget")
+        if any(float(ours) < float(theirs) for ours, theirs in figures):
+            behind.append(task.name)
+    if not told:
+        return ""
+    seeds = sorted({len(results.of(task, slug)) for task in results.tasks for slug in ("no-search", "preset")} - {0})
+    verdict = f"is behind the preset on {listed(behind)}" if behind else "is nowhere behind the preset here"
+    number = "one seed" if seeds == [1] else f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
+    return (
+        filled(f"**The agent without search, which takes the highest Q, {verdict}**: {'; '.join(told)} ({number}).")
+        + "\n\n"
+    )
+
+
+def _final(run: Run) -> float:
+    return run.final
+
+
+def _area(run: Run) -> float:
+    return run.area()
+
+
+def _spacing(results: Results) -> str:
+    """How far apart the evaluations are, here and in the benchmark beside the baselines."""
+    here = listed([f"{task.eval_every:,} on {task.name}" for task in results.tasks])
+    told = f"They are known only where an evaluation was: every {here}."
+    there = {known.env_id: known.for_ours().eval_every for known in KNOWN}
+    other = [f"{there[task.env_id]:,} on {task.name}" for task in results.tasks if task.env_id in there]
+    if other:
+        told += f" [minigrid.md](minigrid.md) evaluates every {listed(other)}: compare steps within this table only."
+    return told
 
 
 def terminal_table(folder: Path) -> str:

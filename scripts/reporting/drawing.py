@@ -19,6 +19,7 @@ from jepa_rl.scripts.reporting.page import Picture
 # Okabe and Ito's colours, which remain apart for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7a828e")
 BLUE, VERMILION, GREY = COLOURS[0], COLOURS[1], COLOURS[-1]
+ALGORITHM_COLOURS = dict(zip(("jepa", "ppo", "dqn", "sac"), COLOURS, strict=False))  # the same in all figures
 INK = "#2a323e"
 DPI = 160
 PADDING = 0.09  # inches

@@ -28,6 +28,7 @@ DECODER_SECONDS = 4.0  # for each of the two decoders
 SHOWN_IMAGES = 9
 JUDGED_IMAGES = 500
 NOUN = "number of objects"
+THIN = 0.01  # share of the variance below which a second component is next to nothing
 Log = Mapping[str, figures.Line]
 
 
@@ -65,10 +66,11 @@ def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = 
     dotted = " (dotted: their share)" if success and len(logs) == 1 and "rollout/explored_share" in names else ""
     caption = (
         f"{'Success and return are means' if success else 'The return is a mean'} over the last 100 episodes of "
-        f"collecting. Exploration{dotted} is mixed in, so a trained agent stays below its evaluation. It should rise "
-        "and stay up. Losses and the one-step error of the dynamics should fall; over the variance of the latents, an "
-        "error of 1 (dotted) is no better than predicting the mean. The effective rank counts the directions that the "
-        "latents use, whatever their size: latents that shrink to a point can keep a high one, and only the variance falls."
+        f"collecting; {'they' if success else 'it'} should rise and stay up. Exploring steps{dotted} are mixed in, so that "
+        f"{'these figures stay below those' if success else 'it stays below that'} of the evaluation. Losses and the "
+        "one-step error of the dynamics should fall; over the variance of the latents, an error of 1 (dotted) is no better "
+        "than predicting the mean. The effective rank counts the directions that the latents use, whatever their size: "
+        "latents that shrink to a point can keep a high one, and only the variance falls."
     )
     return Exhibit(title="Learning curves", caption=caption, pictures=pictures)
 
@@ -160,13 +162,20 @@ def _units(model: ModelConfig) -> dict[str, str]:
 
 def latent_exhibits(held: LabelledLatents) -> list[Exhibit]:
     """The map of the latents and their distances, by count."""
+    _, shares = figures.components(held.latent)
+    scales = "Axes have their own scales."
+    if len(shares) > 1 and shares[1] < THIN:
+        scales = (
+            f"The vertical axis is stretched: it holds {100 * shares[1]:.2g} % of the variance, and the latents lie nearly "
+            "on a line."
+        )
     return [
         Exhibit(
             title="Where the encoder puts each count",
             caption=(
                 "Each point is the latent of a held-out image, projected on the directions of largest variance and "
                 "coloured by its number of objects; the numbers mark the centroids. A good encoder shows one tight group "
-                "per count, in order; one cloud of mixed colours means that the count is lost. Axes have their own scales."
+                f"per count, in order; one cloud of mixed colours means that the count is lost. {scales}"
             ),
             pictures=figures.latent_map(held.latent, held.count, NOUN),
         ),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
+from jepa_rl.agent import PRESETS, AuxiliaryConfig
 from jepa_rl.scripts.options import format_auxiliary
 from jepa_rl.scripts.reporting.page import Fact
-from jepa_rl.scripts.run_folder import RunConfig, RunFolder
+from jepa_rl.scripts.run_folder import Recording, RunConfig, RunFolder
 
 Result = Mapping[str, Any]
 
@@ -24,7 +27,7 @@ MEANINGS = {
     "training": "collecting, planning and gradient steps together",
     "evaluation": "of the final weights: the episodes and the held-out images",
     "peak memory": "of the training process, evaluation included",
-    "update / bare": "time of an update over that of the bare forward and backward pass of its networks",
+    "update / bare": "how many times longer a whole update takes than the forward and backward pass alone",
 }
 COMPARED = ("success", "return", "held-out accuracy", "ARI", "separation", "effective rank", "training", "peak memory")
 
@@ -65,6 +68,10 @@ def facts(config: RunConfig, result: Result | None, *, logged_steps: int) -> lis
         Fact(name="preset", value=config.preset),
         Fact(name="seed", value=str(config.seed)),
     ]
+    line = command(config)
+    if line is not None:
+        meaning = f"what these settings come from, --out and --device left out; read by jepa-rl {version('jepa-rl')}"
+        rows.append(Fact(name="command", value=line, meaning=meaning))
     if result is None or result["env_steps"] < config.total_timesteps:
         reached = f"not finished: {logged_steps:,} of {config.total_timesteps:,} environment steps"
         meaning = "as far as is logged; a run that was stopped goes on from its last checkpoint with jepa-rl resume"
@@ -72,6 +79,51 @@ def facts(config: RunConfig, result: Result | None, *, logged_steps: int) -> lis
     if result is None:
         return rows
     return rows + [Fact(name=name, value=value, meaning=MEANINGS[name]) for name, value in measured(result).items()]
+
+
+def headline(result: Result) -> str:
+    """What the run came to, in a sentence."""
+    found = measured(result)
+    name = "success" if "success" in found else "return"
+    episodes = f"{result['episodes']:,} held-out episodes" if "episodes" in result else "held-out episodes"
+    return f"{name.capitalize()} {found[name]} in {episodes} after {result['env_steps']:,} environment steps."
+
+
+def command(config: RunConfig) -> str | None:
+    """The command line that a run's settings come from, the device left out; None for a preset that there is not."""
+    if config.preset not in PRESETS:
+        return None
+    chosen = PRESETS[config.preset]
+    words = ["jepa-rl", "train", config.preset, "--env-id", config.env_id, "--seed", str(config.seed)]
+    words += ["--total-timesteps", str(config.total_timesteps)]
+    for name, value in config.env.items():
+        if name not in chosen.env or chosen.env[name] != value:
+            words += [f"--env.{name}", value if isinstance(value, str) else repr(value)]
+    return shlex.join([*words, *_options(config.agent, chosen.agent), *_options(config.recording, Recording())])
+
+
+def _options(given: Any, default: Any, prefix: str = "") -> list[str]:
+    """The options of the command line that make ``given`` of ``default``, two instances of one config."""
+    words = []
+    for entry in dataclasses.fields(given):
+        value, usual = getattr(given, entry.name), getattr(default, entry.name)
+        name = entry.name.replace("_", "-")
+        if value == usual:
+            continue
+        if dataclasses.is_dataclass(value):
+            words += _options(value, usual, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            words.append(f"--{prefix}{name if value else f'no-{name}'}")
+        else:
+            words += [f"--{prefix}{name}", *_words(value)]
+    return words
+
+
+def _words(value: Any) -> list[str]:
+    """A setting as the command line takes it."""
+    if isinstance(value, tuple):
+        return [word for part in value for word in _words(part)]
+    return [format_auxiliary(value) if isinstance(value, AuxiliaryConfig) else str(value)]
 
 
 def settings(config: RunConfig) -> dict[str, str]:

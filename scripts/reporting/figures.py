@@ -65,13 +65,18 @@ def _cycle(number: int) -> list[str]:
     return [COLOURS[index % len(COLOURS)] for index in range(number)]
 
 
+def components(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first three principal components of latents [N, D], [N, 3], and their shares of the variance [3]."""
+    pca = PCA(min(3, *latent.shape), random_state=0)
+    return pca.fit_transform(latent), pca.explained_variance_ratio_
+
+
 def latent_map(latent: np.ndarray, label: np.ndarray, noun: str) -> list[Picture]:
     """The first three principal components of latents [N, D], coloured by their labels int[N]."""
-    pca = PCA(min(3, *latent.shape), random_state=0)
-    position = pca.fit_transform(latent)
+    position, shares = components(latent)
     if np.corrcoef(position[:, 0], label)[0, 1] < 0:
         position[:, 0] *= -1  # a component's sign means nothing; more to the right reads better
-    share = 100 * pca.explained_variance_ratio_
+    share = 100 * shares
     pictures = []
     for other in range(1, position.shape[1]):
         figure, axes = panel(

@@ -52,9 +52,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """All of one run. ``notes`` are sentences on what is missing and why."""
+    """All of one run. ``headline`` is a sentence on what it came to, ``notes`` are such on what is missing and why."""
 
     title: str
+    headline: str = ""
     facts: Sequence[Fact]
     settings: Mapping[str, str]
     exhibits: Sequence[Exhibit]
@@ -163,6 +164,7 @@ def _section(section: Section, headed: bool) -> str:
     )
     parts = [
         f"<h2>{_text(section.title)}</h2>" if headed else "",
+        f"<p>{_text(section.headline)}</p>" if section.headline else "",
         f'<table class="facts"><tbody>{rows}</tbody></table>',
         f"<details><summary>All settings</summary><table><tbody>{settings}</tbody></table></details>",
         *map(_exhibit, section.exhibits),

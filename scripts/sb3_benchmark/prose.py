@@ -109,7 +109,8 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
     """The page, in Markdown; ``raw`` is the path of the results relative to it."""
     with_imagination = [env_id for env_id in results.env_ids if results.of(env_id, IMAGINED)]
     pictures = [
-        f"\n![{task(env_id).name}: success against imagined steps](figures/sb3/imagined-{task(env_id).name}.png)\n"
+        f"\n![{task(env_id).name}: success against imagined steps](figures/sb3/imagined-{task(env_id).name}.png)\n\n"
+        "Intervals as above; the vertical axis begins near the lowest run, not at 0.\n"
         for env_id in with_imagination
     ]
     return TEMPLATE.format(

@@ -14,7 +14,8 @@ from jepa_rl.agent.config import AgentConfig, from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.anchors_benchmark import command, measure
 from jepa_rl.scripts.anchors_benchmark.measure import representation, situations
-from jepa_rl.scripts.anchors_benchmark.page import render, steps_text
+from jepa_rl.scripts.anchors_benchmark.page import merging_figure, render, steps_text
+from jepa_rl.scripts.anchors_benchmark.prose import _limits
 from jepa_rl.scripts.anchors_benchmark.summary import chance, holm, merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
@@ -324,3 +325,28 @@ def test_holm_multiplies_the_least_chance_by_their_number_and_keeps_the_order():
     assert holm([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
     assert holm([0.4, 0.6]) == [0.8, 0.8]
     assert holm([]) == []
+
+
+def test_the_limits_say_how_dynamics_alone_fare_in_the_counting_study(tmp_path):
+    for seed, success in enumerate((1.0, 0.5)):
+        (tmp_path / f"dynamics-only-seed{seed}.json").write_text(json.dumps({"success": success}))
+    assert "alone reach 0.750 success (mean of 2 seeds)" in " ".join(_limits(tmp_path).split())
+    assert "alone fare better on the counting environment" in " ".join(_limits(tmp_path / "nowhere").split())
+
+
+def test_every_run_has_a_dot_of_its_own_though_all_are_equal():
+    runs = tuple(
+        Run(
+            {
+                "cell": {"env_id": EASY.env_id, "algo": "joint", "seed": seed, "env_steps": 1, "eval_every": 1},
+                "representation": {"merged_pairs": {"0.1": 0}, "separable_pairs": 10},
+            },
+            {"success_sampled": np.ones(3)},
+        )
+        for seed in range(5)
+    )
+    figure = merging_figure(Results(runs, unfinished=0))
+    for axes in figure.axes:
+        (dots,) = axes.lines
+        assert len(set(zip(*dots.get_data(), strict=True))) == 5
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["(a) joint"]

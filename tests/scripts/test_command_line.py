@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from jepa_rl.scripts import resume
 from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.evaluate import heldout_latents
 from jepa_rl.scripts.run_folder import RunFolder
 
 QUICK = [
@@ -81,7 +82,7 @@ def test_evaluating_shows_how_far_it_is_except_beside_json(counting_run, capsys)
 def test_resuming_goes_on_to_a_larger_total(counting_run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(counting_run, folder)
-    options = ["--total-timesteps", "600", "--log-interval", "100", "--episodes", "4", "--quiet"]
+    options = ["--total-timesteps", "600", "--quiet"]
     with pytest.warns(UserWarning, match=r"training\.schedule cosine.* as if 600 steps had been planned"):
         assert run(["resume", str(folder), *options]) == 0
     rows = list(csv.DictReader((folder / "progress.csv").open()))
@@ -118,7 +119,7 @@ def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path
     saved = RunFolder.open(tmp_path / "stopped").load_agent()
     assert 0 < saved.num_timesteps < 600
     assert f"the run was saved at step {saved.num_timesteps}; go on with: jepa-rl resume" in said
-    assert run(["resume", str(tmp_path / "stopped"), "--quiet", "--episodes", "2"]) == 0
+    assert run(["resume", str(tmp_path / "stopped"), "--quiet"]) == 0
     assert run(["train", *options, "--out", str(tmp_path / "whole")]) == 0
     stopped, whole = (RunFolder.open(tmp_path / name).load_agent() for name in ("stopped", "whole"))
     for first, second in zip(stopped.model.parameters(), whole.model.parameters(), strict=True):
@@ -186,8 +187,7 @@ def test_wandb_works_offline(tmp_path, monkeypatch):
     last = logged[-1]
     assert last["step"] == int(rows[-1]["time/total_timesteps"]) == 400
     assert {name: str(value) for name, value in last.items() if name != "step"} == rows[-1]
-    more = ["--total-timesteps", "600", "--episodes", "2", "--quiet", "--wandb"]
-    assert run(["resume", str(folder), *more]) == 0
+    assert run(["resume", str(folder), "--total-timesteps", "600", "--quiet"]) == 0
     # Both processes went on with one run.
     assert len({path.suffix for path in (folder / "wandb").rglob("run-*.wandb")}) == 1
     identity = (folder / "wandb-id").read_text()
@@ -272,7 +272,18 @@ def test_a_longer_run_has_no_result_until_it_is_evaluated_anew(counting_run, tmp
             resume.main([str(folder), "--total-timesteps", "450", "--quiet"])
     assert not (folder / "result.json").exists()
     assert run(["resume", str(folder), "--episodes", "8", "--quiet"]) == 0
-    assert json.loads((folder / "result.json").read_text())["env_steps"] >= 450
+    result = json.loads((folder / "result.json").read_text())
+    assert result["env_steps"] >= 450
+    assert result["episodes"] == 8
+    assert RunFolder.open(folder).config().recording.episodes == 8
+
+
+def test_counts_that_are_all_the_same_are_no_classes():
+    class Three(gym.Env):
+        def reset(self, **_):
+            return np.zeros(2, np.float32), {"count": 3}
+
+    assert heldout_latents(None, Three, 5, seed=0) is None
 
 
 def test_an_existing_run_is_not_overwritten(counting_run, capsys):
@@ -322,7 +333,7 @@ def test_a_failing_environment_leaves_a_run_that_resumes_to_the_same_end(tmp_pat
         assert "the bridge is out" in error
         assert f"jepa-rl resume {broken}" in error
         Breaking.fails_at = None
-        assert run(["resume", str(broken), "--log-interval", "100", "--episodes", "4", "--quiet"]) == 0
+        assert run(["resume", str(broken), "--quiet"]) == 0
         assert without_time(whole / "progress.csv") == without_time(broken / "progress.csv")
     finally:
         del gym.registry["Breaking-v0"]

@@ -246,7 +246,9 @@ def test_a_healthy_environment_has_nothing_but_ok():
     found = findings(Plain)
     assert {finding.status for finding in found.values()} == {"ok"}, found
     assert not any(finding.advice for finding in found.values())
-    assert found["ends"].found == "30 episodes of 10 to 10 steps, 10.0 on average; 100% terminated, 0% truncated only"
+    assert (
+        found["ends"].found == "30 episodes of 10 to 10 steps, 10.0 on average; 100% terminated, 0% cut off by a time limit"
+    )
     assert found["suggestion"].found == "jepa-rl train control --env-id Plain-v0"
 
 

@@ -12,13 +12,15 @@ import torch
 from minigrid.core.constants import OBJECT_TO_IDX
 from minigrid.core.world_object import Goal
 
-from jepa_rl.agent import preset
+from jepa_rl.agent import SeededEpisodes, preset
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.benchmark_results import held_from
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.control_benchmark import drawings as control_drawings
 from jepa_rl.scripts.curve import gradient_updates
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.minigrid_benchmark import command, measure
+from jepa_rl.scripts.minigrid_benchmark import drawings as minigrid_drawings
 from jepa_rl.scripts.minigrid_benchmark.baselines import (
     DQN_SETTINGS,
     PPO_SETTINGS,
@@ -27,9 +29,10 @@ from jepa_rl.scripts.minigrid_benchmark.baselines import (
     make_dqn,
     make_ppo,
 )
+from jepa_rl.scripts.minigrid_benchmark.drawings import panels, steps_axis
 from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
-from jepa_rl.scripts.minigrid_benchmark.page import held_text, render
+from jepa_rl.scripts.minigrid_benchmark.page import held_text, overall_table, render
 from jepa_rl.scripts.minigrid_benchmark.summary import (
     Results,
     interquartile_mean,
@@ -38,6 +41,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
 )
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task, cells, task
 from jepa_rl.scripts.options import split_agent_options
+from jepa_rl.scripts.reporting.drawing import ALGORITHM_COLOURS, VERMILION
 
 LEFT, RIGHT, FORWARD = range(3)
 AHEAD = (3, 5)  # the cell before the agent, in its view
@@ -488,7 +492,68 @@ def test_an_algorithm_with_a_budget_of_its_own_is_compared_over_the_steps_that_a
     assert "FourRooms every 10,000 (JEPA: 5,000)" in page
     assert "| FourRooms | JEPA | 3 | never (20,000) |" in page
     # Ours: mean of four evaluations; PPO: of the two within 20,000 steps.
-    assert "| success over the steps that all have | - | - | 1.00 |" in page
+    assert "| success over the steps that all have | - | - | 1.00 |" in overall_table(results)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (
+            ["DoorKey-5x5"],
+            "DoorKey-5x5 has few layouts, so that a held-out seed is mostly a layout that was met before: nothing",
+        ),
+        (["DoorKey-5x5", "FourRooms"], "only FourRooms tests generalisation to new layouts."),
+        ([each.name for each in TASKS], "only FourRooms, DoorKey-8x8 and in part DoorKey-6x6 test generalisation to new"),
+    ],
+)
+def test_the_page_says_which_of_its_tasks_ask_for_new_layouts(names, told, tmp_path):
+    for name in names:
+        write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), "ppo", 0, [0.1, 0.2, 0.3])
+    page = " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
+    assert told in page
+    assert ("## Over tasks" in page) == (len(names) > 1)
+
+
+@pytest.mark.parametrize(("name", "shared"), [("SimpleCrossingS9N1", 10), ("FourRooms", 0)])
+def test_crossings_repeat_themselves_and_four_rooms_do_not(name, shared):
+    def layouts(seed, episodes):
+        env = SeededEpisodes(make_env(task(name).env_id))
+        for episode in range(episodes):
+            env.reset(seed=seed if episode == 0 else None)
+            bare = env.unwrapped
+            yield bare.grid.encode().tobytes(), tuple(bare.agent_pos), bare.agent_dir
+
+    assert sum(layout in set(layouts(0, 400)) for layout in layouts(HELDOUT_SEED, 10)) == shared
+
+
+def test_a_page_of_pictures_names_its_task_and_speaks_of_one_seed_only_where_there_is_one(tmp_path):
+    def pictures(folder, seeds):
+        folder.mkdir()
+        for seed in range(seeds):
+            write_run(folder, Task("MiniGrid-DoorKey-5x5-v0", 3_000, 1_000), "jepa", seed, [0.1, 0.2, 0.3])
+            path = folder / f"DoorKey-5x5-jepa-seed{seed}.json"
+            result = json.loads(path.read_text())
+            result["cell"]["settings"]["env"] = {"pixels": True}
+            path.write_text(json.dumps(result))
+        return render(folder, folder / "page.md").read_text()
+
+    assert pictures(tmp_path / "three", 3).startswith("# MiniGrid from pixels: sample efficiency on DoorKey-5x5\n")
+    assert "Wilson" not in (tmp_path / "three" / "page.md").read_text()
+    assert pictures(tmp_path / "one", 1).count("Wilson") == 2
+
+
+def test_an_algorithm_has_one_colour_on_every_page():
+    assert set(minigrid_drawings.NAMES) | set(control_drawings.NAMES) == set(ALGORITHM_COLOURS)
+    assert ALGORITHM_COLOURS["ppo"] == VERMILION
+
+
+def test_every_panel_says_what_its_axis_is():
+    def draw(axes, name):
+        axes.plot([1, 10], [0, 1], label="a")
+        steps_axis(axes, [np.array([1, 100]), np.array([1, 100 if name == "linear" else 10])])
+
+    figure = panels(["linear", "log"], ["a"], "success", draw)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["environment steps", "environment steps (log)"]
 
 
 def test_a_curve_with_other_columns_is_refused(tmp_path):

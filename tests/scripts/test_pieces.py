@@ -3,15 +3,18 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.agent.config import from_dict
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.minigrid_benchmark.tasks import task as known_task
 from jepa_rl.scripts.pieces_benchmark import command
+from jepa_rl.scripts.pieces_benchmark.page import _search, _spacing
 from jepa_rl.scripts.pieces_benchmark.pieces import PRESET, SLUGS, TASKS, cells
 
 TINY = [
@@ -80,3 +83,28 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(tmp_path, monkeypa
     before = kept.stat().st_mtime_ns
     assert run(line) == 0
     assert kept.stat().st_mtime_ns == before
+
+
+def a_run(chosen, slug, success):
+    """A finished cell with a curve of sampled success."""
+    cell = {"env_id": chosen.env_id, "algo": slug, "env_steps": chosen.env_steps, "eval_every": chosen.eval_every}
+    return Run({"cell": cell}, {"success_sampled": np.array(success), "env_steps": np.arange(1.0, 5.0)})
+
+
+def test_the_page_says_where_the_agent_without_search_is_behind():
+    runs = [a_run(each, "preset", [0.0, 1.0, 1.0, 1.0]) for each in TASKS]
+    even = [a_run(each, "no-search", [0.2, 1.0, 1.0, 1.0]) for each in TASKS]
+    worse = [a_run(TASKS[0], "no-search", [0.0, 0.7, 1.0, 1.0]), even[1]]
+    told = _search(Results((*runs, *even), unfinished=0))
+    assert "is nowhere behind the preset here**: DoorKey-5x5 1.00 against 1.00 at the end, 0.80 against" in " ".join(
+        told.split()
+    )
+    assert "is behind the preset on DoorKey-5x5**" in _search(Results((*runs, *worse), unfinished=0))
+    assert _search(Results((*runs,), unfinished=0)) == ""
+
+
+def test_the_page_says_that_its_steps_are_coarser_than_the_other_pages():
+    told = _spacing(Results(tuple(a_run(each, "preset", [1.0] * 4) for each in TASKS), unfinished=0))
+    assert (
+        "every 1,000 on DoorKey-5x5 and 1,500 on SimpleCrossingS9N1. [minigrid.md](minigrid.md) evaluates every 500" in told
+    )

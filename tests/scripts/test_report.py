@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import shlex
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -15,14 +16,17 @@ from PIL import Image
 
 from jepa_rl.scripts import report
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.evaluate import LabelledLatents
+from jepa_rl.scripts.options import parse_options
 from jepa_rl.scripts.reporting import exhibits, film
 from jepa_rl.scripts.reporting.exhibits import read_log
-from jepa_rl.scripts.reporting.facts import facts, read_result
+from jepa_rl.scripts.reporting.facts import command, facts, headline, read_result
 from jepa_rl.scripts.reporting.figures import curve
 from jepa_rl.scripts.reporting.imagination import record
 from jepa_rl.scripts.reporting.prediction_figures import scalar_figures
 from jepa_rl.scripts.reporting.views import NoPicturesError, image_reader
-from jepa_rl.scripts.run_folder import RunFolder
+from jepa_rl.scripts.run_folder import Recording, RunFolder
+from jepa_rl.scripts.train import TrainArgs, _defaults, overridden, split_env_options
 
 LOGGED = {"success-rate", "ep-rew-mean", "dynamics-loss", "reward-loss"}
 CURVES = LOGGED | {"effective-rank", "variance", "normalized-dynamics-loss"}
@@ -196,6 +200,42 @@ def test_a_result_that_is_older_than_the_run_is_not_taken_for_its_end(counting_r
         found = facts(config, read_result(folder), logged_steps=500)
         assert [fact.value for fact in found if fact.name == "state"] == states
         assert any(fact.name == "return" for fact in found)
+
+
+def test_the_head_says_what_the_run_came_to_and_which_command_made_it(reported):
+    text, result = (reported[2] / "report.html").read_text(), read_result(RunFolder.open(reported[2]))
+    low, high = result["success_interval"]
+    told = f"<p>Success {result['success_rate']:.3f} ({low:.3f} to {high:.3f}) in 4 held-out episodes after 400 environment"
+    assert told in text
+    assert "jepa-rl train counting --env-id jepa_rl/Counting-v0 --seed 3 --total-timesteps 400 --env.target 2" in text
+    unsuccessful = {**result, "success_rate": None, "return_mean": -1.5, "return_std": 0.25}
+    assert headline(unsuccessful) == "Return -1.50 ± 0.25 in 4 held-out episodes after 400 environment steps."
+
+
+def test_the_command_gives_the_run_s_settings_again(counting_run):
+    config = RunFolder.open(counting_run).config()
+    changed = [
+        *("--model.auxiliaries", "random_linear:size=8", "inverse", "--model.encoder.convolutions", "8", "4", "4", "0"),
+        *("--model.value.trains-encoder", "--model.dynamics.no-scale-free", "--model.masked.scale", "0.1", "0.3"),
+    ]
+    other = dataclasses.replace(
+        config, agent=overridden(config.agent, changed), env={"name": "a b"}, recording=Recording(wandb=True, episodes=7)
+    )
+    for each in (config, other):
+        line, env = split_env_options(shlex.split(command(each))[2:])
+        parsed = parse_options(TrainArgs, line, default=_defaults(line))
+        assert (parsed.agent, parsed.recording, env) == (each.agent, each.recording, each.env)
+        assert (parsed.seed, parsed.total_timesteps, parsed.env_id) == (3, 400, config.env_id)
+    assert command(dataclasses.replace(config, preset="gone")) is None
+
+
+@pytest.mark.parametrize(("width", "stretched"), [(0.01, True), (0.5, False)])
+def test_the_map_of_latents_on_a_line_says_that_its_axis_is_stretched(width, stretched):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(60, 3)) * [1, width, width]
+    held = LabelledLatents(latent=latent, count=np.repeat(np.arange(3), 20), observation=np.zeros((60, 1)))
+    caption = exhibits.latent_exhibits(held)[0].caption
+    assert ("stretched" in caption) == stretched
 
 
 def test_gradients_show_their_limit_only_where_it_was_reached(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from jepa_rl.scripts.minigrid_benchmark.summary import Interval
+from jepa_rl.scripts.sb3_benchmark.drawings import imagination
 from jepa_rl.scripts.sb3_benchmark.measure import COLUMNS
 from jepa_rl.scripts.sb3_benchmark.page import held_table, render, steps_table
 from jepa_rl.scripts.sb3_benchmark.prose import GAIN, LOSS, OPEN, TIE, told, verdict
@@ -165,3 +166,13 @@ def test_a_page_of_few_runs_claims_nothing(tmp_path):
     page = render(tmp_path, tmp_path / "page.md").read_text()
     assert "against plain PPO. Counting: too few seeds for a verdict (auxiliary).**" in page
     assert "own steps" not in page.split("## What imagination buys")[0].split("Differences of mean")[0]
+
+
+def test_the_axis_of_imagination_is_fitted_and_plain_ppo_has_its_interval():
+    runs = [a_run([0.85, 0.95], before=20, seed=seed, slug="imagined", imagined=True) for seed in range(3)]
+    plain = [a_run([0.5, 0.88 + 0.01 * seed], seed=seed) for seed in range(3)]
+    (axes,) = imagination(Results((*runs, *plain), unfinished=0), COUNTING.env_id).axes
+    assert 0.79 < axes.get_ylim()[0] < 0.85
+    assert axes.get_ylabel() == "sampled success (from 0.8)"
+    low, high = axes.patches[0].get_y(), axes.patches[0].get_y() + axes.patches[0].get_height()
+    assert (low + high) / 2 == pytest.approx(0.89)
