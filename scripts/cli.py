@@ -17,17 +17,17 @@ from jepa_rl.scripts.grid import GridError
 from jepa_rl.scripts.run_folder import RunStoppedError
 
 COMMANDS = {
+    "demo": "begin here: train, evaluate and report the counting preset, about 3 minutes",
     "doctor": "check an environment before training: jepa-rl doctor CartPole-v1",
     "train": "train an agent: jepa-rl train counting --out runs/first",
     "evaluate": "measure a trained agent on held-out seeds",
     "resume": "go on with a run that was stopped",
     "report": "figures and an HTML page of one or more runs",
     "advise": "how each loss of a run pulls the encoder, and what to try: jepa-rl advise runs/demo",
-    "speed": "how fast a run's update is, against the bare forward and backward pass",
+    "speed": "what a run's update and decisions take",
     "paper": "remake the experiments of the papers: jepa-rl paper counting --quick",
-    "benchmark": "the agent beside PPO and DQN on MiniGrid: jepa-rl benchmark minigrid --quick",
+    "benchmark": "the agent beside PPO, DQN and SAC, and what its parts buy: jepa-rl benchmark control --quick",
     "ablate": "what each choice of the counting preset buys, by switching it off",
-    "demo": "train, evaluate and report the counting preset, and show the table",
 }
 FOR_FIGURES = ("matplotlib", "imageio", "PIL")  # packages of the "report" extra that are imported
 EXPECTED_ERRORS = (

@@ -31,6 +31,7 @@ class DemoArgs:
     total_timesteps: int | None = None
     """Environment steps; by default those of the preset, or of the run that is there."""
     device: str = "auto"
+    """auto takes a GPU where torch finds one; cpu, cuda."""
 
 
 def main(arguments: Sequence[str]) -> None:

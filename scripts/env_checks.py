@@ -224,7 +224,7 @@ def ends(patient: Patient) -> Finding:
     terminated, at_once = np.mean([step.terminated for step in last]), np.mean(lengths == 1)
     found = (
         f"{len(last)} episodes of {lengths.min()} to {lengths.max()} steps, {lengths.mean():.1f} on average; "
-        f"{terminated:.0%} terminated, {1 - terminated:.0%} truncated only"
+        f"{terminated:.0%} terminated, {1 - terminated:.0%} cut off by a time limit"
     )
     if at_once >= FIRST_STEP_SHARE:
         found, advice = f"{found}; {at_once:.0%} end on their first step", "start episodes where an action can still matter"
@@ -251,8 +251,8 @@ def speed(patient: Patient) -> Finding:
     per_step = PRESETS[patient.preset[0]].agent.training.updates_per_step
     share = UPDATES_PER_SECOND / (UPDATES_PER_SECOND + per_step * per_second)
     found = (
-        f"{per_second:,.0f} steps per second; beside {per_step:g} updates per step, of which one core does about "
-        f"{UPDATES_PER_SECOND} a second, that is {share:.1%} of the time"
+        f"{per_second:,.0f} steps per second: at {per_step:g} updates per step and about {UPDATES_PER_SECOND} updates per "
+        f"second on one core, stepping takes {share:.1%} of the time"
     )
     if share > 0.5:
         return Finding(name="speed", status="warn", found=found, advice="the environment, not learning, sets the pace")

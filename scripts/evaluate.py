@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from jepa_rl.agent import JEPAAgent, vectorize
 from jepa_rl.planners import PlannerConfig
+from jepa_rl.scripts.options import run_named_first
 from jepa_rl.scripts.progress_bar import progress_bar
 from jepa_rl.scripts.run_folder import RunFolder
 from jepa_rl.scripts.trained_agents import latents_of
@@ -130,7 +131,7 @@ class LabelledLatents:
 def heldout_latents(
     agent: JEPAAgent, factory: Callable[[], gym.Env[Any, Any]], number: int, seed: int
 ) -> LabelledLatents | None:
-    """First observations of ``number`` held-out episodes; None where the environment reports no count."""
+    """First observations of ``number`` held-out episodes; None where the environment reports no count, or always one."""
     env = factory()
     # A stream of its own, apart from the evaluation episodes.
     observation, info = env.reset(seed=2 * HELDOUT_SEED + seed)
@@ -142,8 +143,10 @@ def heldout_latents(
         observation, info = env.reset()
         seen.append((observation, info["count"]))
     env.close()
-    observations = np.stack([agent.observation_adapter.pack(entry[0]) for entry in seen])
     count = np.array([entry[1] for entry in seen])
+    if len(np.unique(count)) < 2:
+        return None
+    observations = np.stack([agent.observation_adapter.pack(entry[0]) for entry in seen])
     return LabelledLatents(observation=observations, count=count, latent=latents_of(agent, observations))
 
 
@@ -177,6 +180,7 @@ class EvaluateArgs:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON instead of a table."""
     device: str = "auto"
+    """auto takes a GPU where torch finds one; cpu, cuda."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -201,12 +205,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _defaults(arguments: Sequence[str]) -> EvaluateArgs:
     """The run's own planner, which options change."""
-    if arguments and not arguments[0].startswith("-"):
-        path = Path(arguments[0])
-        return EvaluateArgs(run=path, planner=RunFolder.open(path).config().agent.planner)
-    if arguments and not {"-h", "--help"} & set(arguments):
-        raise ValueError("the run comes first: jepa-rl evaluate RUN [OPTIONS]")
-    return EvaluateArgs(run=tyro.MISSING, planner=PlannerConfig())
+    path = run_named_first(arguments, "evaluate")
+    if path is None:
+        return EvaluateArgs(run=tyro.MISSING, planner=PlannerConfig())
+    return EvaluateArgs(run=path, planner=RunFolder.open(path).config().agent.planner)
 
 
 def table(found: Evaluation) -> dict[str, str]:

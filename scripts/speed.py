@@ -108,16 +108,19 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedArgs:
-    """Time a run's update against the bare forward and backward pass of the same networks, alternating in one process.
+    """Time a run's update against the bare forward and backward pass of the same networks, alternating in one process, and
+    one planning decision for one environment and for eight.
 
     The update is all of it: drawing a batch, the losses, the optimiser, the EMA copy. The bare pass is what no update of
     these networks could do without: each of them once on the batch, and the gradient.
+
+    Example: jepa-rl speed runs/demo --threads 1
     """
 
     run: tyro.conf.Positional[Path]
     """The run's folder; nothing in it is changed."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto takes a GPU where torch finds one; cpu, cuda."""
     threads: int = 0
     """Threads of torch; 0 leaves its choice."""
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Pages whose python blocks are run, one after the other in one process; with the steps that are trained for: what is tested
 # is that the lines work together.
-PAGES = {"README.md": 1_200, "docs/sb3.md": 300}
+PAGES = {"README.md": 1_200, "docs/sb3.md": 300, "docs/parts.md": 300}
 RUN_ELSEWHERE = {"docs/own_environment.md", "docs/auxiliary_tasks.md"}  # by tests of their own
 
 
