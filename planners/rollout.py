@@ -149,11 +149,12 @@ def require_latents(latent: Tensor) -> None:
 
 
 def _three_tensors(step: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """What a model's step returned; TypeError unless it is three tensors of floats."""
+    """What a model's step returned; TypeError unless it is three tensors, the last two of floats."""
     parts = step if isinstance(step, tuple | list) else (step,)
-    if len(parts) != 3 or not all(isinstance(part, Tensor) and part.is_floating_point() for part in parts):
+    tensors = len(parts) == 3 and all(isinstance(part, Tensor) for part in parts)
+    if not tensors or not all(part.is_floating_point() for part in parts[1:]):  # the states of a table may be whole numbers
         kinds = [str(part.dtype) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
-        expected = "three tensors of floats (next latents, rewards, continuation probabilities)"
+        expected = "three tensors (next latents; rewards and continuation probabilities as floats)"
         raise TypeError(f"a model's step must return {expected}, got ({', '.join(kinds)})")
     return parts[0], parts[1], parts[2]
 

@@ -112,10 +112,10 @@ def test_a_column_is_refused_where_a_vector_is_due(term):
         (
             lambda z: (z, z[:, 0]),
             TypeError,
-            r"step must return three tensors of floats .*, got \(torch.float32, torch.float32\)",
+            r"step must return three tensors .*, got \(torch.float32, torch.float32\)",
         ),
         (lambda z: (z, z[:, 0], True), TypeError, r"got \(torch.float32, torch.float32, bool\)"),
-        (lambda z: (z.long(), z[:, 0], z[:, 0]), TypeError, r"got \(torch.int64, torch.float32, torch.float32\)"),
+        (lambda z: (z, z[:, 0].long(), z[:, 0]), TypeError, r"got \(torch.float32, torch.int64, torch.float32\)"),
         (lambda z: (z[0], z[:, 0], z[:, 0]), ValueError, r"next latents must have shape \[2, 1\], got \[1\]"),
         (
             lambda z: (z, z[:, 0], z[:, 0] + 1.5),
@@ -140,3 +140,16 @@ def test_a_step_that_is_not_as_the_protocol_says_is_refused(step, error, message
 
 def test_a_probability_that_rounding_moved_out_of_its_range_is_taken():
     assert scored([1.0], [1.0 + 1e-4], 1.0, 1.0) == pytest.approx(2.0, abs=1e-3)
+
+
+def test_the_states_of_a_table_may_be_whole_numbers():
+    class Ring:
+        def step(self, latent, action):
+            following = (latent + action.unsqueeze(1)) % 5
+            return following, (following[:, 0] == 4).float(), torch.ones(len(latent))
+
+        def value(self, latent):
+            return torch.zeros(len(latent))
+
+    actions = torch.tensor([[[1, 1], [1, 0]]])
+    assert score(Ring(), torch.tensor([[2]]), actions, 0.5).tolist() == [[0.5, 0.0]]
