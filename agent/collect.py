@@ -15,12 +15,12 @@ from jepa_rl.agent.env_faults import naming_dead_processes, successors
 from jepa_rl.agent.episode_memory import EpisodeMemory
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.familiarity import Familiarity
-from jepa_rl.agent.labels import Labeller, reward_labels
 from jepa_rl.agent.novelty import NoveltySeeking
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.agent.task_targets import TargetReader, reward_labels
 from jepa_rl.planners import Plan
 
 Decide = Callable[[np.ndarray, np.ndarray, np.ndarray, list[EpisodeMemory] | None], Plan]
@@ -60,7 +60,7 @@ class Collector:
         *,
         venv: VecEnv,
         replay: SequenceReplay,
-        labeller: Labeller,
+        target_reader: TargetReader,
         observations: ObservationAdapter,
         actions: ActionAdapter,
         explorer: Explorer,
@@ -72,7 +72,7 @@ class Collector:
     ) -> None:
         self.connect(venv)
         self.replay = replay
-        self._labeller = labeller
+        self._labeller = target_reader
         self._observations = observations
         self._actions = actions
         self.explorer = explorer
@@ -229,7 +229,7 @@ class Collector:
     def _store(self, action: np.ndarray, observation: np.ndarray, result: VectorStep) -> None:
         reached = successors(observation, result.done, result.info, self._observations.pack)
         # Where an episode ended, the step's info is that of its final observation, and the next one's came with the reset.
-        next_labels = self._labeller(reached.observation, result.info)
+        next_targets = self._labeller(reached.observation, result.info)
         reset_infos, ended = self._reset_infos(), np.flatnonzero(result.done)
         begun = self._labeller(observation[ended], [reset_infos[env] for env in ended])
         self.replay.add(
@@ -240,8 +240,8 @@ class Collector:
             next_observation=reached.observation,
             reset_observation=observation,
             label=reward_labels(result.info),
-            next_labels=next_labels,
-            reset_labels=begun.spread(result.done),
+            next_targets=next_targets,
+            reset_targets=begun.spread(result.done),
         )
 
     def _reset_infos(self) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ def make_collector(
     It keeps memories of the open episodes with ``familiarity``, where exploration needs them; for a planner that does, see
     ``Collector.remember_with``. Raises ValueError where exploration needs them and there is no ``familiarity``.
     """
-    labeller = Labeller(config.model, observations, streams)
+    target_reader = TargetReader(config.model, observations, streams)
     replay = SequenceReplay(
         capacity=config.replay.capacity,
         n_envs=venv.num_envs,
@@ -276,8 +276,8 @@ def make_collector(
         prioritised_fraction=config.replay.prioritised_fraction,
         rewards=config.replay.rewards,
         discount=config.discount,
-        target_sizes=labeller.sizes,
-        partial=labeller.partial,
+        target_sizes=target_reader.sizes,
+        partial=target_reader.partial,
     )
     seeks = config.exploration.kind == "novelty"
     if seeks and familiarity is None:
@@ -292,7 +292,7 @@ def make_collector(
     collector = Collector(
         venv=venv,
         replay=replay,
-        labeller=labeller,
+        target_reader=target_reader,
         observations=observations,
         actions=actions,
         explorer=explorer,

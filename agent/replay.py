@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from jepa_rl.agent.config import Rewards
-from jepa_rl.agent.labels import Labels
 from jepa_rl.agent.row_layout import RowLayout
 from jepa_rl.agent.row_queue import RowQueue
+from jepa_rl.agent.task_targets import TaskTargets
 from jepa_rl.world_model.batch import Batch
 
 Array = npt.NDArray[Any]
@@ -89,8 +89,8 @@ class SequenceReplay:
         """The number of stored transitions whose reward is not 0."""
         return len(self._rewarded)
 
-    def begin(self, observations: npt.ArrayLike, labels: Labels | None = None) -> None:
-        """Open an episode in every environment with the observations [n_envs, ...] of a vector reset, and their labels.
+    def begin(self, observations: npt.ArrayLike, targets: TaskTargets | None = None) -> None:
+        """Open an episode in every environment with the observations [n_envs, ...] of a vector reset, and their targets.
 
         Episodes that are still open end where they are, without a termination.
 
@@ -99,7 +99,7 @@ class SequenceReplay:
         """
         env = np.arange(self._n_envs)
         observation = self._layout.checked("observations", observations, "observation", env)
-        known = self._layout.checked_labels("labels", labels, env)
+        known = self._layout.checked_targets("targets", targets, env)
         # An open row that no action led to belongs to an episode without a transition: it is written anew.
         previous = (self._open_row() - self._n_envs) % self._rows
         self._written -= (self._written > 0) & ~self._column["has_action"][previous]
@@ -115,8 +115,8 @@ class SequenceReplay:
         next_observation: npt.ArrayLike,
         reset_observation: npt.ArrayLike,
         label: npt.ArrayLike | None = None,
-        next_labels: Labels | None = None,
-        reset_labels: Labels | None = None,
+        next_targets: TaskTargets | None = None,
+        reset_targets: TaskTargets | None = None,
     ) -> None:
         """Store one step of all environments; every argument has the leading dimension n_envs.
 
@@ -126,8 +126,8 @@ class SequenceReplay:
             reset_observation: the first observation of the next episode; ignored where none begins.
             label: p of the observation *before* the action, NaN where the environment said nothing: then the label is the
                 reward that arriving there paid, and an episode's first observation has none.
-            next_labels, reset_labels: of next_observation and reset_observation, where there are ``target_sizes`` or tasks
-                in ``partial``.
+            next_targets, reset_targets: of next_observation and reset_observation, where there are ``target_sizes`` or
+                tasks in ``partial``.
 
         Raises:
             RuntimeError: no episode was begun.
@@ -147,8 +147,8 @@ class SequenceReplay:
         label = np.full(self._n_envs, np.nan) if label is None else label
         given = np.flatnonzero(~np.isnan(label))
         label = self._layout.checked("label", label, "label", given)
-        successor_labels = self._layout.checked_labels("next_labels", next_labels, env)
-        first_labels = self._layout.checked_labels("reset_labels", reset_labels, ended)
+        successor_targets = self._layout.checked_targets("next_targets", next_targets, env)
+        first_targets = self._layout.checked_targets("reset_targets", reset_targets, ended)
 
         row = self._open_row()
         column["action"][row] = action
@@ -162,8 +162,8 @@ class SequenceReplay:
         for env_ended in np.flatnonzero(terminated):
             self._settle(row[env_ended])
         self._starts.push(env, row)
-        self._open(env, successor, successor_labels, reward)
-        self._open(ended, first, first_labels)
+        self._open(env, successor, successor_targets, reward)
+        self._open(ended, first, first_targets)
 
     def add_episode(
         self, *, observation: npt.ArrayLike, action: npt.ArrayLike, reward: npt.ArrayLike, terminated: bool
@@ -250,7 +250,7 @@ class SequenceReplay:
     def _open_row(self) -> Array:
         return (self._written - 1) % self._ring * self._n_envs + np.arange(self._n_envs)
 
-    def _open(self, env: Array, observation: Array, labels: Mapping[str, Array], reward: Array | None = None) -> None:
+    def _open(self, env: Array, observation: Array, targets: Mapping[str, Array], reward: Array | None = None) -> None:
         """Write an observation that nobody acted upon yet over the oldest row of each listed environment.
 
         ``reward`` is what arriving there paid; without it an episode begins.
@@ -262,7 +262,7 @@ class SequenceReplay:
         self._rewarded.pop_oldest(env[lost & self._is_rewarded(row)])
         column["has_action"][row] = False
         column["observation"][row] = observation
-        for name, values in labels.items():
+        for name, values in targets.items():
             column[name][row] = values
         known = self._layout.reward_shown(column, row) & (reward is not None)
         column["label"][row] = np.where(known, 0 if reward is None else reward, 0)

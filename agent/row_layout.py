@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jepa_rl.agent.labels import Labels
+from jepa_rl.agent.task_targets import TaskTargets
 
 Array = npt.NDArray[Any]
 
@@ -73,15 +73,15 @@ class RowLayout:
             raise FloatingPointError(f"{name} of environment {env[finite.argmin()]} is not finite")
         return array
 
-    def checked_labels(self, name: str, labels: Labels | None, env: Array) -> dict[str, Array]:
-        """Return the listed environments' part of what is stored of their labels, by column; raises as ``checked``."""
+    def checked_targets(self, name: str, targets: TaskTargets | None, env: Array) -> dict[str, Array]:
+        """Return the listed environments' part of what is stored of their targets, by column; raises as ``checked``."""
         columns = [column for column in ("targets", "shown") if column in self._fields]
         if not columns:
             return {}
-        if labels is None:
+        if targets is None:
             tasks = ", ".join(dict.fromkeys([*self._target_sizes, *self._partial]))
             raise ValueError(f"{name} must be given for {tasks}, got None")
-        return {column: self.checked(f"{name}.{column}", getattr(labels, column), column, env) for column in columns}
+        return {column: self.checked(f"{name}.{column}", getattr(targets, column), column, env) for column in columns}
 
     def require_state(self, state: Mapping[str, Array], rows_of: Callable[[Array], int]) -> None:
         """Raise ValueError unless ``state`` holds every column, and what was "written" to each ring, int64[n_envs].

@@ -14,13 +14,13 @@ from jepa_rl.agent.algorithm import file_of
 from jepa_rl.agent.config import AgentConfig, ReplayConfig, TrainingConfig
 from jepa_rl.agent.env_faults import successors
 from jepa_rl.agent.jepa_agent import JEPAAgent
-from jepa_rl.agent.labels import reward_labels
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
 from jepa_rl.agent.sb3_windows import ReplayBufferWindows
 from jepa_rl.agent.spaces import ActionAdapter
+from jepa_rl.agent.task_targets import reward_labels
 from jepa_rl.agent.training_log import Means
 from jepa_rl.world_model import Batch, ModelConfig
 

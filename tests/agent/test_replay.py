@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from jepa_rl.agent.labels import Labels
 from jepa_rl.agent.replay import SequenceReplay
+from jepa_rl.agent.task_targets import TaskTargets
 from jepa_rl.world_model.batch import Batch
 
 RUNS, TERMINATED, TRUNCATED = "runs", "terminated", "truncated"
@@ -52,19 +52,19 @@ class Twin:
                 episodes.pop()
             episodes.append(Episode([(env, len(episodes), 0)]))
         first = [episodes[-1].observation[0] for episodes in self.episodes]
-        self.replay.begin(np.array(first, np.int32), self.labels(first))
+        self.replay.begin(np.array(first, np.int32), self.targets(first))
 
     def shown(self, observation: tuple[int, int, int]) -> tuple[bool, bool]:
         """Whether the reward task and the other one know an observation."""
         env, number, t = observation
         return (not self.partial or (env + number + t) % 2 == 0, not self.partial or (number + t) % 3 != 1)
 
-    def labels(self, observations: list[tuple[int, int, int]]) -> Labels | None:
+    def targets(self, observations: list[tuple[int, int, int]]) -> TaskTargets | None:
         if not self.partial:
             return None
         shown = [self.shown(observation) for observation in observations]
         told = [observation if known else (0, 0, 0) for observation, (_, known) in zip(observations, shown, strict=True)]
-        return Labels(targets=np.array(told, np.float32), shown=np.array(shown))
+        return TaskTargets(targets=np.array(told, np.float32), shown=np.array(shown))
 
     def step(self, outcomes: tuple[tuple[str, float, float | None], ...]) -> None:
         """Step every environment with (how the episode goes on, reward, label of the observation before the action)."""
@@ -88,8 +88,8 @@ class Twin:
             step["label"].append(np.nan if label is None else label)
             if ending != RUNS:
                 self.episodes[env].append(Episode([(env, number + 1, 0)]))
-        labels = {f"{name}_labels": self.labels(step[f"{name}_observation"]) for name in ("next", "reset")}
-        self.replay.add(**{name: np.array(values, STEP[name]) for name, values in step.items()}, **labels)
+        targets = {f"{name}_targets": self.targets(step[f"{name}_observation"]) for name in ("next", "reset")}
+        self.replay.add(**{name: np.array(values, STEP[name]) for name, values in step.items()}, **targets)
 
     def drive(self, events: list[Any]) -> None:
         for event in events:
@@ -122,13 +122,13 @@ class Twin:
 
     def told(self, observations: list[tuple[int, int, int]]) -> dict[str, Any]:
         """Return what a window of these observations holds of the two tasks."""
-        labels = self.labels(observations)
-        assert labels is not None
+        targets = self.targets(observations)
+        assert targets is not None
         return {
-            "targets/place": labels.targets[:, :2].tolist(),
-            "targets/time": labels.targets[:, 2:].tolist(),
-            "shown/reward": labels.shown[:, 0].tolist(),
-            "shown/place": labels.shown[:, 1].tolist(),
+            "targets/place": targets.targets[:, :2].tolist(),
+            "targets/time": targets.targets[:, 2:].tolist(),
+            "shown/reward": targets.shown[:, 0].tolist(),
+            "shown/place": targets.shown[:, 1].tolist(),
         }
 
     def rewarded(self) -> set[tuple[int, int, int]]:
@@ -250,12 +250,12 @@ def test_prioritised_windows_of_one_transition_are_those_whose_reward_is_known(n
         assert set(starts_of(twin.replay.sample(40 * len(rewarded), 1, np.random.default_rng(3)))) == rewarded
 
 
-def test_labels_that_tasks_need_must_be_given():
+def test_targets_that_tasks_need_must_be_given():
     twin, first = Twin(1, 4, partial=True), np.zeros((1, 3), np.int32)
-    with pytest.raises(ValueError, match="labels must be given for place, time, reward, got None"):
+    with pytest.raises(ValueError, match="targets must be given for place, time, reward, got None"):
         twin.replay.begin(first)
-    with pytest.raises(FloatingPointError, match=r"labels\.targets of environment 0 is not finite"):
-        twin.replay.begin(first, Labels(targets=np.full((1, 3), np.nan, np.float32), shown=np.ones((1, 2), bool)))
+    with pytest.raises(FloatingPointError, match=r"targets\.targets of environment 0 is not finite"):
+        twin.replay.begin(first, TaskTargets(targets=np.full((1, 3), np.nan, np.float32), shown=np.ones((1, 2), bool)))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

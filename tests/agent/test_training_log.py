@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.agent.collect import Collector, Decision
 from jepa_rl.agent.config import ExplorationConfig
-from jepa_rl.agent.labels import Labeller
+from jepa_rl.agent.task_targets import TargetReader
 from jepa_rl.agent.training_log import Means, TrainingLog
 from jepa_rl.planners import Plan
 
@@ -121,7 +121,7 @@ def collector(small_config, clock_env):
             actions=agent.action_adapter,
             explorer=agent.collector.explorer,
             streams=agent.streams,
-            labeller=Labeller(agent.config.model, agent.observation_adapter, agent.streams),
+            target_reader=TargetReader(agent.config.model, agent.observation_adapter, agent.streams),
             decide=decide,
             horizon=horizon,
         )

@@ -18,24 +18,24 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Labels:
-    """The labels of n observations."""
+class TaskTargets:
+    """What auxiliary tasks get to know of n observations."""
 
     targets: Array  # float32 [n, sum of sizes], of the tasks that are read from the environment; 0 where not shown
     shown: Array  # bool [n, tasks], of those that know a part of the observations only
 
-    def spread(self, where: Array) -> Labels:
-        """These labels at the True entries of ``where`` bool[m], in m rows whose others mean nothing."""
+    def spread(self, where: Array) -> TaskTargets:
+        """The same at the True entries of ``where`` bool[m], in m rows whose others mean nothing."""
 
         def wider(part: Array) -> Array:
             rows = np.zeros((len(where), *part.shape[1:]), part.dtype)
             rows[where] = part
             return rows
 
-        return Labels(targets=wider(self.targets), shown=wider(self.shown))
+        return TaskTargets(targets=wider(self.targets), shown=wider(self.shown))
 
 
-class Labeller:
+class TargetReader:
     """Reads auxiliary targets from the environment, and draws which observations which task may know.
 
     Both happen once, when an observation is collected, so that nothing that is stored reveals the others.
@@ -54,16 +54,16 @@ class Labeller:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many numbers each task that is read from the environment has, in the order of ``Labels.targets``."""
+        """How many numbers each task that is read from the environment has, in the order of ``TaskTargets.targets``."""
         return {task.target: task.numbers for task in self._tasks}
 
     @property
     def partial(self) -> tuple[str, ...]:
-        """The tasks that know a part of the observations only, in the order of ``Labels.shown``."""
+        """The tasks that know a part of the observations only, in the order of ``TaskTargets.shown``."""
         return tuple(self._fractions)
 
-    def __call__(self, observation: Array, info: Sequence[Mapping[str, Any]]) -> Labels:
-        """The labels of packed observations [n, ...] and the infos that came with them.
+    def __call__(self, observation: Array, info: Sequence[Mapping[str, Any]]) -> TaskTargets:
+        """What the tasks get to know of packed observations [n, ...] and the infos that came with them.
 
         Raises, naming the task, RuntimeError where its function fails and ValueError where it gives no finite numbers.
         """
@@ -81,7 +81,7 @@ class Labeller:
                 given = self._observations.unpack(observation[env].copy())
                 targets[env, begin : begin + task.numbers] = _read(task, given, info[env])
             begin += task.numbers
-        return Labels(targets=targets, shown=shown)
+        return TaskTargets(targets=targets, shown=shown)
 
 
 def reward_labels(infos: Sequence[Mapping[str, Any]]) -> Array:
