@@ -172,25 +172,6 @@ def from_dict(kind: type[Config], data: dict[str, Any], path: str = "") -> Confi
     return kind(**{name: _revive(hints[name], value, f"{path}{name}") for name, value in data.items()})
 
 
-def completed(kept: Any) -> Any:
-    """An AgentConfig as JSON has it, with settings that did not exist when it was written at their defaults.
-
-    Settings that are no more are left out where they had no effect. Anything else comes back as it is.
-    """
-    try:
-        return dataclasses.asdict(from_dict(AgentConfig, _without_retired(kept)))
-    except (TypeError, ValueError):
-        return kept
-
-
-def _without_retired(kept: Any) -> Any:
-    """Without ``exploration.novelty_discount``, which did something only where novelty was sought."""
-    exploration = kept.get("exploration") if isinstance(kept, dict) else None
-    if not isinstance(exploration, dict) or exploration.get("kind") == "novelty":
-        return kept
-    return kept | {"exploration": {name: value for name, value in exploration.items() if name != "novelty_discount"}}
-
-
 def _revive(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast("type[Any]", hint), value, f"{path}.")

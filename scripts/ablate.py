@@ -15,7 +15,6 @@ import tyro
 from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_rl.agent import JEPAAgent, preset
-from jepa_rl.agent.config import completed
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, heldout_latents
 from jepa_rl.scripts.grid import Backend, Cell, run_grid
@@ -104,11 +103,6 @@ def measure(cell: Cell) -> dict[str, Any]:
     }
 
 
-def complete(kept: Cell) -> Cell:
-    """A kept result's cell with settings that did not exist then at their defaults."""
-    return kept | {"agent": completed(kept.get("agent"))}
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     args = tyro.cli(AblateArgs, prog="jepa-rl ablate", args=arguments)
@@ -126,7 +120,7 @@ def main(arguments: Sequence[str]) -> None:
         for seed in range(args.seeds)
         for name, options in CHOICES.items()
     ]
-    results = run_grid(cells, measure, args.out, args.jobs, args.backend, RESULT_VERSION, complete)
+    results = run_grid(cells, measure, args.out, args.jobs, args.backend, RESULT_VERSION)
     rows = [summarise(name, [r for r in results if r["cell"]["name"] == slug(name)]) for name in CHOICES]
     with (args.out / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

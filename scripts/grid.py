@@ -17,14 +17,13 @@ import torch
 from joblib import Parallel, ParallelBackendBase, cpu_count, delayed
 from tqdm.auto import tqdm
 
+from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.run_folder import write_json
 
 Cell = dict[str, Any]
 """What distinguishes one run from the others: JSON-able, with a "name" and a "seed"."""
 
 Measure = Callable[[Cell], dict[str, Any]]
-
-Complete = Callable[[Cell], Cell]
 
 Backend = Literal["local", "ray"]
 
@@ -40,15 +39,13 @@ def run_grid(
     jobs: int,
     backend: Backend = "local",
     version: int = 1,
-    complete: Complete = lambda cell: cell,
 ) -> list[dict[str, Any]]:
     """The results of ``measure`` for every cell, in order; each is ``out``/NAME-seedN.json from when it is done.
 
     ``jobs`` processes run side by side, each with its share of the cores; a single local job runs in this process. With
     ``backend`` "ray" they are tasks with one core each on a Ray cluster, where every machine must see ``out``.
-    ``version`` is the study's RESULT_VERSION: it goes up when the same settings no longer give the same entries.
-    ``complete`` brings the cell of a kept result to today's form before it is compared, so that a setting which did not
-    exist then counts as one at its default.
+    ``version`` is the study's: it goes up when the same settings no longer give the same entries. A setting of an agent
+    that did not exist when a result was kept counts as one at its default.
 
     A cell whose file exists is not run again. A cell that raises leaves its traceback in NAME-seedN.error.txt; one whose
     worker is killed runs once more; either way the others go on. Raises GridError at the end if cells failed, and
@@ -60,7 +57,7 @@ def run_grid(
         raise ValueError(f"--backend must be one of {get_args(Backend)}, got {backend!r}")
     _check_cells(cells)
     out.mkdir(parents=True, exist_ok=True)
-    check_folder(out, cells, version, complete)
+    check_folder(out, cells, version)
     if missing := [cell for cell in cells if not result_file(out, cell).exists()]:
         on_ray = backend == "ray"
         with (
@@ -208,7 +205,7 @@ def _check_cells(cells: Sequence[Cell]) -> None:
         seen.add((name, seed))
 
 
-def check_folder(out: Path, cells: Sequence[Cell], version: int, complete: Complete) -> None:
+def check_folder(out: Path, cells: Sequence[Cell], version: int) -> None:
     """Refuse results that must not mix with this grid's; those of its other seeds and other names may lie beside them.
 
     ``run_grid`` does it before it runs anything.
@@ -218,7 +215,7 @@ def check_folder(out: Path, cells: Sequence[Cell], version: int, complete: Compl
     for file in sorted({*out.glob("*-seed*.json"), *filter(Path.exists, own)}):
         kept = _read(file)
         if "cell" in kept:
-            found = json.loads(json.dumps(complete(kept["cell"])))
+            found = todays_form(kept["cell"])
             reason = _other_settings(found, own[file]) if file in own else _other_grid(found, grid)
             if not reason and kept.get("version", 1) != version:
                 reason = f"version {kept.get('version', 1)}, expected version {version}"

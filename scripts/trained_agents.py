@@ -10,24 +10,22 @@ import numpy as np
 
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.agent.episodes import EnvLike
-from jepa_rl.scripts.grid import Cell, Complete
+from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.kept_cells import todays_form
 
 ENCODED = 250  # observations at a time
 
 
-def kept_or_trained(
-    cell: Cell, file: Path, train: Callable[[], JEPAAgent], complete: Complete, env: EnvLike | None = None
-) -> JEPAAgent:
+def kept_or_trained(cell: Cell, file: Path, train: Callable[[], JEPAAgent], env: EnvLike | None = None) -> JEPAAgent:
     """The agent that ``file`` keeps if it is this cell's, else what ``train`` gives, kept there.
 
-    ``complete`` brings a kept cell to today's form, as for ``run_grid``. The replay is kept only with ``env``, the
-    agent's environments.
+    The replay is kept only with ``env``, the agent's environments.
     """
     settings = json.loads(json.dumps(cell))  # as a file gives it back: lists for tuples
     if file.exists():
         agent = JEPAAgent.load(file, env, device="cpu")
         # The file of another setting would be measured as this one otherwise.
-        if json.loads(json.dumps(complete(agent.attachments["cell"]))) == settings:
+        if todays_form(agent.attachments["cell"]) == settings:
             return agent
     agent = train()
     agent.attachments["cell"] = settings

@@ -12,7 +12,7 @@ import tyro
 from jepa_rl.scripts.alignment_study.evidence import Evidence
 from jepa_rl.scripts.alignment_study.measure import train_and_measure
 from jepa_rl.scripts.alignment_study.page import render, table_of
-from jepa_rl.scripts.alignment_study.rows import SEEDS, cells, complete, quick_cells
+from jepa_rl.scripts.alignment_study.rows import SEEDS, cells, quick_cells
 from jepa_rl.scripts.alignment_study.summary import Results
 from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError("--quick and --render exclude each other: the page needs the whole grid")
     if not args.render:
         grid = quick_cells() if args.quick else cells(args.seeds)
-        print(table_of(run_grid(grid, train_and_measure, out, args.jobs, args.backend, VERSION, complete)))
+        print(table_of(run_grid(grid, train_and_measure, out, args.jobs, args.backend, VERSION)))
     if not args.quick:
         results = Results.load(out)
         evidence = Evidence.of(results)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jepa_rl.agent import AgentConfig
-from jepa_rl.agent.config import completed
 from jepa_rl.scripts.alignment_study.auxiliaries import AUXILIARIES, REWARD, Auxiliary, auxiliary
 from jepa_rl.scripts.counting_study.rows import PLAIN, SETTING, agent_config
 from jepa_rl.scripts.grid import Cell
@@ -105,11 +104,6 @@ def cell(
         "steps": STARTS + -(-int(UPDATES / UPDATES_PER_STEP) // STEP) * STEP,
         "agent": dataclasses.asdict(_agent(loss, tasks, weighting, watched)),
     }
-
-
-def complete(kept: Cell) -> Cell:
-    """A kept result's cell with settings that did not exist then at their defaults."""
-    return {name: completed(entry) if name == "agent" else entry for name, entry in kept.items()}
 
 
 def _agent(loss: Loss, tasks: Tasks, weighting: Weighting, watched: bool) -> AgentConfig:

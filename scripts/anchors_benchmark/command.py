@@ -15,7 +15,7 @@ from jepa_rl.scripts.anchors_benchmark.page import render, terminal_table
 from jepa_rl.scripts.anchors_benchmark.variants import QUICK, QUICK_TASK, SEEDS, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
-from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete
+from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES
 from jepa_rl.scripts.options import split_agent_options
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
@@ -60,6 +60,6 @@ def main(arguments: Sequence[str]) -> None:
             chosen = [task(name) for name in args.tasks]
             grid = cells(chosen, args.variants, args.seeds, episodes=EPISODES, extra=agent_options)
         measure = functools.partial(train_and_measure, out=out.resolve())
-        run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
+        run_grid(grid, measure, out, args.jobs, args.backend, VERSION)
     written = render(out, page)
     print(f"{terminal_table(out)}\n\nwrote {written}")

@@ -28,7 +28,6 @@ from jepa_rl.scripts.control_benchmark.tasks import (
 )
 from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
-from jepa_rl.scripts.minigrid_benchmark.tasks import complete
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.train import overridden
 
@@ -81,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         if not grid:
             raise ValueError(f"none of --algos {' '.join(args.algos)} serves the actions of the chosen tasks")
         measure = functools.partial(train_and_measure, out=out.resolve())
-        run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
+        run_grid(grid, measure, out, args.jobs, args.backend, VERSION)
     written = render(out, page)
     print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")
 

@@ -12,7 +12,7 @@ import tyro
 
 from jepa_rl.scripts.counting_study.measure import train_and_measure
 from jepa_rl.scripts.counting_study.page import render, table_of
-from jepa_rl.scripts.counting_study.rows import SEEDS, cells, complete, quick_cells
+from jepa_rl.scripts.counting_study.rows import SEEDS, cells, quick_cells
 from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         grid = quick_cells(1) if args.quick else cells(args.seeds)
         (out / "drawings").mkdir(parents=True, exist_ok=True)
         measure = functools.partial(train_and_measure, out=out.resolve())
-        results = run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
+        results = run_grid(grid, measure, out, args.jobs, args.backend, VERSION)
         print(table_of(results))
     if not args.quick:
         print(f"wrote {render(out, page)}")

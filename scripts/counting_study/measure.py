@@ -19,7 +19,7 @@ from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.envs.tabular import counting_table
 from jepa_rl.scripts.counting_study.factors import counting_images, decoder_errors, kmeans_classes, probe_factors
-from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, Row, complete, row
+from jepa_rl.scripts.counting_study.rows import DRAWN_SEED, Row, row
 from jepa_rl.scripts.evaluate import HELDOUT_SEED, evaluate_agent
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.trained_agents import kept_or_trained, latents_of
@@ -81,7 +81,7 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
 
 def _trained(cell: Cell, factory: Factory, chosen: Row, kept: Path) -> JEPAAgent:
     config = from_dict(AgentConfig, cell["agent"])
-    return kept_or_trained(cell, kept, lambda: _train(config, cell, factory, chosen), complete)
+    return kept_or_trained(cell, kept, lambda: _train(config, cell, factory, chosen))
 
 
 def _train(config: AgentConfig, cell: Cell, factory: Factory, chosen: Row) -> JEPAAgent:

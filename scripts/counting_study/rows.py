@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jepa_rl.agent import AgentConfig, preset
-from jepa_rl.agent.config import completed
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.train import overridden
 
@@ -266,11 +265,6 @@ def cell(chosen: Row, seed: int, target: int = TARGET, weight: float = 1.0, quic
         if chosen.first_half is None
         else dataclasses.asdict(agent_config((*SETTING, *chosen.first_half))),
     }
-
-
-def complete(kept: Cell) -> Cell:
-    """A kept result's cell with settings that did not exist then at their defaults."""
-    return {name: completed(entry) if name in ("agent", "first_half") else entry for name, entry in kept.items()}
 
 
 @functools.cache

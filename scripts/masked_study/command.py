@@ -14,7 +14,7 @@ from jepa_rl.scripts.grid import run_grid
 from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.masked_study.measure import train_and_measure
 from jepa_rl.scripts.masked_study.page import render, table_of
-from jepa_rl.scripts.masked_study.rows import SEEDS, cells, complete, quick_cells
+from jepa_rl.scripts.masked_study.rows import SEEDS, cells, quick_cells
 from jepa_rl.scripts.masked_study.summary import Results
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     if not args.render:
         grid = quick_cells() if args.quick else cells(args.seeds)
         measure = functools.partial(train_and_measure, out=out.resolve())
-        run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
+        run_grid(grid, measure, out, args.jobs, args.backend, VERSION)
     results = Results.load(out)
     written = render(results, out, page)
     print(f"{table_of(results)}\n\nwrote {written}")

@@ -16,7 +16,6 @@ from jepa_rl.scripts.counting_study.factors import counting_images, probe_factor
 from jepa_rl.scripts.counting_study.rows import TARGET
 from jepa_rl.scripts.evaluate import HELDOUT_SEED, evaluate_agent
 from jepa_rl.scripts.grid import Cell
-from jepa_rl.scripts.masked_study.rows import complete
 from jepa_rl.scripts.trained_agents import kept_or_trained, latents_of
 from jepa_rl.world_model import diagnostics
 
@@ -35,7 +34,7 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
         agent = JEPAAgent(from_dict(AgentConfig, cell["agent"]), factory, seed=cell["seed"], device="cpu")
         return agent.learn(cell["steps"])
 
-    agent = kept_or_trained(cell, out / "agents" / f"{cell['name']}-seed{cell['seed']}.zip", train, complete)
+    agent = kept_or_trained(cell, out / "agents" / f"{cell['name']}-seed{cell['seed']}.zip", train)
     images = counting_images(factory, IMAGES, seed=2 * HELDOUT_SEED + cell["seed"])
     latent = latents_of(agent, images.observation)
     probes = probe_factors(latent, images, cell["seed"])

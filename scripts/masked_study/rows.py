@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from jepa_rl.agent.config import completed
 from jepa_rl.scripts.counting_study.rows import DETACHED_REWARD, SETTING, agent_config
 from jepa_rl.scripts.grid import Cell
 
@@ -100,11 +99,6 @@ def cell(chosen: Row, seed: int, quick: bool = False) -> Cell:
         "steps": QUICK_STEPS if quick else STEPS,
         "agent": dataclasses.asdict(agent_config((*SETTING, *PATCHES, *chosen.options))),
     }
-
-
-def complete(kept: Cell) -> Cell:
-    """A kept result's cell with settings that did not exist then at their defaults."""
-    return {**kept, "agent": completed(kept["agent"])}
 
 
 def cells(seeds: int) -> list[Cell]:

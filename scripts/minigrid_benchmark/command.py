@@ -26,7 +26,6 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import (
     TASKS,
     Algorithm,
     cells,
-    complete,
     task,
 )
 from jepa_rl.scripts.options import split_agent_options
@@ -89,6 +88,6 @@ def main(arguments: Sequence[str]) -> None:
             device=str(existing_device(args.device).type),
         )
         measure = functools.partial(train_and_measure, out=out.resolve())
-        run_grid(grid, measure, out, args.jobs, args.backend, VERSION, complete)
+        run_grid(grid, measure, out, args.jobs, args.backend, VERSION)
     written = render(out, page)
     print(f"{terminal_table(Results.load(out))}\n\nwrote {written}")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from jepa_rl.agent import AgentConfig
-from jepa_rl.agent.config import completed
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.benchmark_results import ComparedTask
 from jepa_rl.scripts.grid import Cell
@@ -88,13 +87,6 @@ def known_task(name: str, tasks: Sequence[NamedTask]) -> NamedTask:
         if name in (known.env_id, known.name):
             return known
     raise ValueError(f"unknown task {name!r}; known are {', '.join(each.name for each in tasks)}")
-
-
-def complete(kept: Cell) -> Cell:
-    """A kept result's cell with settings of our agent that did not exist then at their defaults."""
-    if "agent" not in kept.get("settings", {}):
-        return kept
-    return kept | {"settings": kept["settings"] | {"agent": completed(kept["settings"]["agent"])}}
 
 
 def cells(

@@ -36,7 +36,7 @@ from jepa_rl.scripts.noise_study.prediction import (
     modes_of,
     random_transitions,
 )
-from jepa_rl.scripts.noise_study.rows import REFERENCE, Task, complete, task
+from jepa_rl.scripts.noise_study.rows import REFERENCE, Task, task
 from jepa_rl.scripts.probes import ProbeKind
 from jepa_rl.scripts.trained_agents import kept_or_trained, latents_of
 from jepa_rl.world_model import diagnostics, loss_terms
@@ -62,7 +62,7 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     if cell["row"] == REFERENCE:
         return reference(chosen, factory)
     kept = out / "agents" / f"{cell['name']}-seed{cell['seed']}.zip"
-    agent = kept_or_trained(cell, kept, lambda: _train(cell, factory), complete)
+    agent = kept_or_trained(cell, kept, lambda: _train(cell, factory))
     held = held_out(factory, READERS[chosen.slug], OBSERVATIONS, chosen.walk, seed=2 * HELDOUT_SEED + cell["seed"])
     latent = latents_of(agent, held.observation)
     success = evaluate_agent(agent, factory, episodes=EPISODES, seed=0, deterministic=not chosen.sampled).success_rate

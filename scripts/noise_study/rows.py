@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jepa_rl.agent import AgentConfig, preset
-from jepa_rl.agent.config import completed
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.train import overridden
 
@@ -268,11 +267,6 @@ def reference_cell(chosen: Task, level: Level) -> Cell:
         "quick": False,
         "agent": None,
     }
-
-
-def complete(kept: Cell) -> Cell:
-    """A kept result's cell with settings that did not exist then at their defaults."""
-    return {**kept, "agent": completed(kept.get("agent"))}
 
 
 @functools.cache

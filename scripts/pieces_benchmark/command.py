@@ -13,7 +13,7 @@ import tyro
 from jepa_rl.scripts.grid import Cell, run_grid
 from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.measure import follow_agent
-from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete, task
+from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, task
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.pieces_benchmark.page import render, terminal_table
 from jepa_rl.scripts.pieces_benchmark.pieces import QUICK, QUICK_TASK, SEEDS, SLUGS, TASKS, cells
@@ -63,8 +63,6 @@ def main(arguments: Sequence[str]) -> None:
             own = {name: each for each in TASKS for name in (each.name, each.env_id)}
             chosen = [own[name] if name in own else task(name).for_ours() for name in args.tasks]
             grid = cells(chosen, args.pieces, args.seeds, episodes=EPISODES, extra=agent_options)
-        run_grid(
-            grid, functools.partial(train_and_measure, out=out.resolve()), out, args.jobs, args.backend, VERSION, complete
-        )
+        run_grid(grid, functools.partial(train_and_measure, out=out.resolve()), out, args.jobs, args.backend, VERSION)
     written = render(out, page)
     print(f"{terminal_table(out)}\n\nwrote {written}")

@@ -12,7 +12,7 @@ import tyro
 
 from jepa_rl.scripts.grid import Backend, Cell, check_folder, result_file, run_grid
 from jepa_rl.scripts.grid_args import GridArgs
-from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES, complete
+from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.sb3_benchmark.measure import pretrain, train_and_measure
 from jepa_rl.scripts.sb3_benchmark.page import render, terminal_table
@@ -76,11 +76,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_all(grid: Sequence[Cell], out: Path, jobs: int, backend: Backend) -> None:
     """Pre-train what the missing cells begin with, so that no two of them do it at once, then run them."""
-    check_folder(out, grid, VERSION, complete)
+    check_folder(out, grid, VERSION)
     agents = out / "agents"
     missing = [cell for cell in grid if not result_file(out, cell).exists()]
     before = {(each["name"], each["seed"]): each for each in map(pretraining, missing) if each is not None}
     if before:
         measure = functools.partial(pretrain, agents=agents.resolve())
-        run_grid(list(before.values()), measure, agents, jobs, backend, VERSION, complete)
-    run_grid(grid, functools.partial(train_and_measure, out=out.resolve()), out, jobs, backend, VERSION, complete)
+        run_grid(list(before.values()), measure, agents, jobs, backend, VERSION)
+    run_grid(grid, functools.partial(train_and_measure, out=out.resolve()), out, jobs, backend, VERSION)

@@ -23,7 +23,6 @@ from jepa_rl.agent.config import from_dict
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.measure import Contender, Curve, Factory, follow, heldout_episodes, our_contender
-from jepa_rl.scripts.minigrid_benchmark.tasks import complete
 from jepa_rl.scripts.sb3_benchmark.tasks import IMAGINED, pretraining
 from jepa_rl.scripts.trained_agents import kept_or_trained
 
@@ -116,7 +115,7 @@ def pretrain(cell: Cell, agents: Path) -> dict[str, Any]:
 def pretrained(cell: Cell, agents: Path) -> JEPAAgent:
     """The agent of a pre-training's cell, kept in ``agents`` with its replay, or trained and kept there."""
     factory = functools.partial(make_env, cell["env_id"])
-    return kept_or_trained(cell, _file(cell, agents), lambda: _train(cell, factory), complete, factory)
+    return kept_or_trained(cell, _file(cell, agents), lambda: _train(cell, factory), factory)
 
 
 def _train(cell: Cell, factory: Factory) -> JEPAAgent:

@@ -19,10 +19,11 @@ from jepa_rl.scripts.anchors_benchmark.prose import _limits
 from jepa_rl.scripts.anchors_benchmark.summary import chance, holm, merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
-from jepa_rl.scripts.minigrid_benchmark.tasks import Task, complete
+from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 
 EASY, HARD = TASKS[0], TASKS[2]
 TINY = [
@@ -78,7 +79,7 @@ def test_the_grid_has_every_variant_on_every_task_and_settings_that_come_later_c
     assert {cell["name"].partition("-")[0] for cell in grid} == {"DoorKey", "SimpleCrossingS9N1", "Counting"}
     kept = json.loads(json.dumps(grid[0]))
     del kept["settings"]["agent"]["model"]["weighting"]
-    assert json.loads(json.dumps(complete(kept))) == json.loads(json.dumps(grid[0]))
+    assert todays_form(kept) == json.loads(json.dumps(grid[0]))
 
 
 class Encoder:

@@ -1,6 +1,7 @@
 """Grids of runs skip what is done and never mix settings; the log file and the ablation table say what was measured."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_rl.agent import preset
+from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.scripts import ablate, cli, grid
 from jepa_rl.scripts.ablate import CHOICES, summarise
 from jepa_rl.scripts.grid import GridError, run_grid
@@ -102,14 +103,13 @@ def test_the_folder_of_another_grid_is_refused(tmp_path):
 
 
 def test_a_setting_that_a_kept_result_lacks_counts_as_one_at_its_default(tmp_path):
-    def complete(cell):
-        return {"width": 8} | cell
-
-    run_grid(cells_of(0), lambda cell: {"old": True}, tmp_path, jobs=1)
-    (kept,) = run_grid(cells_of(0, width=8), nothing, tmp_path, jobs=1, complete=complete)
+    today = dataclasses.asdict(AgentConfig())
+    older = {name: value for name, value in today.items() if name != "discount"}
+    run_grid(cells_of(0, agent=older), lambda cell: {"old": True}, tmp_path, jobs=1)
+    (kept,) = run_grid(cells_of(0, agent=today), nothing, tmp_path, jobs=1)
     assert kept["old"]
-    with pytest.raises(ValueError, match=r"other settings \(width is 8 there, 9 here\)"):
-        run_grid(cells_of(0, width=9), nothing, tmp_path, jobs=1, complete=complete)
+    with pytest.raises(ValueError, match=r"other settings \(agent.discount is 0.99 there, 0.5 here\)"):
+        run_grid(cells_of(0, agent=today | {"discount": 0.5}), nothing, tmp_path, jobs=1)
 
 
 def test_results_of_another_version_are_refused_and_those_without_one_are_of_version_1(tmp_path):

@@ -10,6 +10,7 @@ from jepa_rl.scripts.anchors_benchmark import command as anchors
 from jepa_rl.scripts.anchors_benchmark import variants
 from jepa_rl.scripts.control_benchmark import command as control
 from jepa_rl.scripts.control_benchmark import tasks as control_tasks
+from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.minigrid_benchmark import command as minigrid
 from jepa_rl.scripts.minigrid_benchmark import tasks as minigrid_tasks
 from jepa_rl.scripts.pieces_benchmark import command as pieces
@@ -64,5 +65,5 @@ def test_the_kept_results_are_of_todays_grid(command, folder, grid):
     assert kept
     for found in kept:
         assert found["version"] == command.VERSION
-        cell = json.loads(json.dumps(minigrid_tasks.complete(found["cell"])))
+        cell = todays_form(found["cell"])
         assert cell == cell_of[cell["name"], cell["seed"]]

@@ -11,9 +11,10 @@ from scipy import stats
 from jepa_rl.agent import AgentConfig
 from jepa_rl.agent.config import from_dict
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.masked_study import command, measure
 from jepa_rl.scripts.masked_study.page import compared, render
-from jepa_rl.scripts.masked_study.rows import ROWS, SEEDS, STEPS, cell, cells, complete, quick_cells, row
+from jepa_rl.scripts.masked_study.rows import ROWS, SEEDS, STEPS, cell, cells, quick_cells, row
 from jepa_rl.scripts.masked_study.summary import FIGURES, Results
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "masked"
@@ -93,7 +94,7 @@ def test_the_grid_has_every_row_with_every_seed_and_quick_is_shorter():
         assert quick["name"] == f"quick-{whole['name']}"
         assert quick["steps"] < whole["steps"] / 4
         assert quick["agent"] == whole["agent"]
-    assert complete(json.loads(json.dumps(grid[0])))["agent"].keys() == grid[0]["agent"].keys()
+    assert todays_form(json.loads(json.dumps(grid[0])))["agent"].keys() == grid[0]["agent"].keys()
 
 
 def test_a_cell_has_every_figure_and_is_measured_again_without_training(monkeypatch, tmp_path):
@@ -173,7 +174,7 @@ def test_committed_results_are_those_of_the_grid():
     assert len(kept) == len(grid)
     for found in kept:
         assert found["version"] == command.VERSION
-        today = json.loads(json.dumps(complete(found["cell"])))
+        today = todays_form(found["cell"])
         assert today == grid[today["name"], today["seed"]]
 
 

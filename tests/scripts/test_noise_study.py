@@ -14,6 +14,7 @@ from jepa_rl.agent.config import AgentConfig, from_dict
 from jepa_rl.envs.counting import CountingEnv
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.noise_study import command, findings, measure
 from jepa_rl.scripts.noise_study.factors import (
     READERS,
@@ -33,7 +34,6 @@ from jepa_rl.scripts.noise_study.rows import (
     TASKS,
     cell,
     cells,
-    complete,
     quick_cells,
     reference_cell,
     row,
@@ -427,9 +427,9 @@ def test_kept_results_of_a_cell_count_new_settings_as_their_defaults():
     entry = json.loads(json.dumps(cell(task("bit"), task("bit").levels[0], row("ema"), 1)))
     older = json.loads(json.dumps(entry))
     del older["agent"]["model"]["weighting"]
-    assert json.loads(json.dumps(complete(older))) == entry
+    assert todays_form(older) == entry
     reference = reference_cell(task("bit"), task("bit").levels[0])
-    assert complete(reference) == reference
+    assert todays_form(reference) == reference
 
 
 def test_the_kept_results_are_of_todays_grid():
@@ -439,7 +439,7 @@ def test_the_kept_results_are_of_todays_grid():
     cell_of = {(each["name"], each["seed"]): each for each in grid}
     for found in kept:
         assert found["version"] == command.VERSION
-        today = json.loads(json.dumps(complete(found["cell"])))
+        today = todays_form(found["cell"])
         assert today == cell_of[found["cell"]["name"], found["cell"]["seed"]]
 
 
