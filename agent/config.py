@@ -46,8 +46,9 @@ class ExplorationConfig:
     planner's, with steps mixed in that seek what the episode has not seen; until something was rewarded all of them do. It
     needs Discrete actions."""
     novelty_steps: int = 20
-    """novelty: environment steps, in the mean, after which it is decided anew who acts; so it is where an episode begins.
-    Changing within episodes lets one of the two go on from where the other came to (arXiv:2108.11811)."""
+    """novelty: mean number of environment steps between two draws of who acts, the planner or novelty; it is also drawn
+    where an episode begins. Changing within episodes lets one of the two go on from where the other came to
+    (arXiv:2108.11811)."""
     warmup: int = 1_000
     """Environment steps of a call of ``learn`` with random actions only, before the planner takes over; they are counted
     from 0 again unless it is called with ``reset_num_timesteps=False``. novelty has no such phase."""
@@ -62,8 +63,8 @@ class ExplorationConfig:
     """Standard deviation of Gaussian noise on the planner's Box actions, in action units (the box is [-1, 1], which the sum
     is clipped to); other actions take none."""
     repeat: int = 1
-    """Steps for which a random action is held; the count runs on across episodes. Throughout the warm-up it is taken in all
-    of them, later in those that explore. novelty draws none at random."""
+    """Steps for which a random action is repeated, also across the end of an episode; it is taken in every step of the
+    warm-up, and later in the steps that explore. Without effect under novelty, which draws no action at random."""
 
     def __post_init__(self) -> None:
         require_fields("exploration.", self)

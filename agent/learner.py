@@ -54,8 +54,8 @@ class Learner:
         self._parts = self._trained_parts()
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=config.training.weight_decay, fused=True)
 
-    def update(self, batch: Batch, schedule: float) -> dict[str, float]:
-        """Take one gradient step with ``schedule`` times the learning rate; return what a log shows of it.
+    def update(self, batch: Batch, rate_share: float) -> dict[str, float]:
+        """Take one gradient step with ``rate_share`` times the learning rate; return what a log shows of it.
 
         NAME_loss is there for every term of the objective and "total", their weighted sum; NAME_gradient_norm for every
         part that was trained and "total", all of them, before clipping; clipped_share is 1 where the gradient was clipped,
@@ -78,7 +78,7 @@ class Learner:
             self._backward_without_conflicts(weighted)
         else:
             loss.backward()
-        norms = self._descend(loss, schedule)
+        norms = self._descend(loss, rate_share)
         if self._move_ema is not None:
             self._move_ema()
         clipped = norms["total"] > self._config.training.max_gradient_norm
@@ -117,7 +117,7 @@ class Learner:
             if parameter.grad is not None:
                 parameter.grad.copy_(piece.view_as(parameter))  # into its own memory, whose layout the optimiser counts on
 
-    def _descend(self, loss: torch.Tensor, schedule: float) -> dict[str, torch.Tensor]:
+    def _descend(self, loss: torch.Tensor, rate_share: float) -> dict[str, torch.Tensor]:
         """Take the step; the norms of the gradient as it was before clipping, by part and in "total"."""
         training = self._config.training
         norms = self._gradient_norms()
@@ -127,7 +127,7 @@ class Learner:
         if norm > training.max_gradient_norm:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), training.max_gradient_norm, norms["total"])
         for group, factor in zip(self.optimizer.param_groups, (1.0, training.encoder_rate), strict=True):
-            group["lr"] = training.learning_rate * schedule * factor
+            group["lr"] = training.learning_rate * rate_share * factor
         self.optimizer.step()
         return norms
 

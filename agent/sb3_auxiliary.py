@@ -106,7 +106,8 @@ class JEPAAuxiliaryCallback(BaseCallback):
 
     def _make_learner(self, discount: float) -> Learner:
         agent = None if self.run is None else JEPAAgent.load(file_of(self.run), device="cpu")
-        config, extractor = agent.config.model if agent else self.model_config or self.extractor.config, self.extractor
+        extractor = self.extractor
+        config = agent.config.model if agent else self.model_config or extractor.config
         for name in ("latent_dim", "encoder"):
             ours, theirs = getattr(config, name), getattr(extractor.config, name)
             if ours != theirs:

@@ -42,7 +42,8 @@ class PlannerConfig:
     """cem, mppi: share of the elites that competes again in the next iteration (iCEM); the best one always does."""
 
     temperature: float = 0.1
-    """Units of return. mppi weighs sequences by exp(return / temperature); so is a plan drawn that is not deterministic."""
+    """Units of return. mppi weighs sequences by exp(return / temperature); a plan that is not deterministic is drawn with
+    the same weights, whatever the kind."""
 
     trace: float = 1.0
     """exhaustive: lambda. Below 1 a sequence is worth a mixture of the returns that end after each of its steps with the Q

@@ -163,7 +163,10 @@ def _parallel(jobs: int, workers: ParallelBackendBase | None, own_process: bool)
 
 
 def _deaths(cells: Sequence[Cell], task: _Task, parallel: Parallel) -> Iterator[Exception | None]:
-    """Run cells side by side; for each that had its turn its worker's death, or None. A local worker's death ends it."""
+    """Run cells side by side and yield, for each that is through, what killed its worker, or None.
+
+    The death of a local worker ends it: all others die with it.
+    """
     try:
         yield from parallel(delayed(task)(cell) for cell in cells)
     except BrokenProcessPool as death:

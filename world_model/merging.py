@@ -25,10 +25,14 @@ class Pairs:
     """All pairs of N observations, and all pairs of the states that occur among them, in the order of pdist.
 
     Only states that ``depth`` separates (it is at least 0) can count as merged. Two of them do if their centroids are no
-    further apart than ``threshold``, a share of the mean distance between observations of such states, or than the mean of
-    the two states' mean distances to their centroids: where all distances are tiny, noise must not pass for separation. Two
-    observations count as merged by the first criterion alone. A full collapse merges all pairs. The threshold is relative
-    because the scale of a latent means nothing; that a tenth of the mean is near is a convention.
+    further apart than either
+
+    1. ``threshold``, a share of the mean distance between observations of such states, or
+    2. their mean radius, the mean distance of an observation to its state's centroid: where all distances are tiny, noise
+       must not pass for separation.
+
+    Two observations count as merged by the first alone. A full collapse merges all pairs. The threshold is relative because
+    the scale of a latent means nothing; that a tenth of the mean is near is a convention.
 
     Args:
         latent: [N, D].

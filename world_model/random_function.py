@@ -1,4 +1,4 @@
-"""What an auxiliary task that knows nothing of the environment asks of an observation."""
+"""Frozen random functions of the observation: auxiliary targets that know nothing of the task."""
 
 from __future__ import annotations
 

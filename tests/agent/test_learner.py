@@ -32,7 +32,7 @@ def a_batch(agent: JEPAAgent):
 
 
 def gradients_after_update(agent: JEPAAgent) -> dict[str, torch.Tensor]:
-    agent.learner.update(a_batch(agent), schedule=0.0)
+    agent.learner.update(a_batch(agent), rate_share=0.0)
     return {name: p.grad for name, p in agent.model.named_parameters() if p.grad is not None}
 
 
@@ -42,7 +42,7 @@ def test_learned_weights_begin_at_the_fixed_ones_and_follow_the_losses(agent_of)
     assert agent.learner.learned_weights() == begin
     assert begin.keys() == LEARNED
     before = agent.model.log_variance.detach().clone()
-    figures = agent.learner.update(a_batch(agent), schedule=1.0)
+    figures = agent.learner.update(a_batch(agent), rate_share=1.0)
     losses = {name.removesuffix("_loss"): value for name, value in figures.items() if name.endswith("_loss")}
     # The gradient of c exp(-s) L + s / 2 at s = 0 is 1/2 - c L; Adam's first step is against its sign.
     moved = (agent.model.log_variance.detach() - before).sign()
@@ -57,7 +57,7 @@ def test_learned_weights_are_a_part_of_the_gradient_that_is_clipped(agent_of):
     agent = agent_of("uncertainty")
     training = dataclasses.replace(agent.config.training, max_gradient_norm=0.01)
     agent.learner._config = dataclasses.replace(agent.config, training=training)
-    figures = agent.learner.update(a_batch(agent), schedule=1.0)
+    figures = agent.learner.update(a_batch(agent), rate_share=1.0)
     norms = {name: norm for name, norm in figures.items() if name.endswith("_gradient_norm")}
     total = norms.pop("total_gradient_norm")
     assert norms["loss_weights_gradient_norm"] == pytest.approx(agent.model.log_variance.grad.norm().item() * total / 0.01)

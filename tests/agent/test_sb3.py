@@ -376,7 +376,7 @@ def test_the_slow_copy_and_the_clipped_gradient_are_those_of_the_shared_encoder(
     callback, algorithm = JEPAAuxiliaryCallback(training=training), ppo(clocks(clock_env), config=config)
     algorithm.learn(32, callback=callback)
     learner = callback.learner
-    figures = learner.update(callback.sample(), schedule=1.0)
+    figures = learner.update(callback.sample(), rate_share=1.0)
     assert learner.ema is not None
     assert same(weights(learner.ema), weights(learner.model))  # at this rate an update makes them equal
     gradient = [p.grad for p in algorithm.policy.features_extractor.encoder.parameters()]

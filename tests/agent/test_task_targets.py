@@ -147,7 +147,7 @@ def test_the_label_fractions_of_both_reward_inputs_hide_the_same_rewards(small_c
     hidden = ~batch.shown["reward"][:, 1:]
     assert (hidden & batch.alive).any()
     changed = dataclasses.replace(batch, reward=batch.reward + 9 * hidden)
-    losses = [agent.learner.update(each, schedule=0.0)["reward_loss"] for each in (batch, changed)]
+    losses = [agent.learner.update(each, rate_share=0.0)["reward_loss"] for each in (batch, changed)]
     assert losses[0] == losses[1]
 
 
