@@ -72,7 +72,7 @@ class Collector:
     ) -> None:
         self.connect(venv)
         self.replay = replay
-        self._labeller = target_reader
+        self._target_reader = target_reader
         self._observations = observations
         self._actions = actions
         self.explorer = explorer
@@ -156,7 +156,7 @@ class Collector:
         streams = self._streams.state()
         try:
             packed = self._observations.pack(observation)
-            self.replay.begin(packed, self._labeller(packed, self._reset_infos()))
+            self.replay.begin(packed, self._target_reader(packed, self._reset_infos()))
         except BaseException:
             self._streams.load_state(*streams)
             raise
@@ -229,9 +229,9 @@ class Collector:
     def _store(self, action: np.ndarray, observation: np.ndarray, result: VectorStep) -> None:
         reached = successors(observation, result.done, result.info, self._observations.pack)
         # Where an episode ended, the step's info is that of its final observation, and the next one's came with the reset.
-        next_targets = self._labeller(reached.observation, result.info)
+        next_targets = self._target_reader(reached.observation, result.info)
         reset_infos, ended = self._reset_infos(), np.flatnonzero(result.done)
-        begun = self._labeller(observation[ended], [reset_infos[env] for env in ended])
+        begun = self._target_reader(observation[ended], [reset_infos[env] for env in ended])
         self.replay.add(
             action=action,
             reward=result.reward,

@@ -24,6 +24,7 @@ from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.learner import Learner
 from jepa_rl.agent.observations import ObservationAdapter
+from jepa_rl.agent.offline import store_episode
 from jepa_rl.agent.presets import Preset, preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
@@ -237,8 +238,13 @@ class JEPAAgent(PlanningAlgorithm):
             actions: L, as the environment takes them.
             rewards: [L], environment units.
             terminated: whether the episode ended with its last step; False where it was cut off there.
+
+        Raises ValueError for an agent of several environments and for lengths that do not fit together.
         """
-        self.replay.add_episode(
+        if self.n_envs != 1:
+            raise ValueError(f"add_episode needs an agent of one environment (n_envs 1), got one of {self.n_envs}")
+        store_episode(
+            self.replay,
             observation=np.stack([self.observation_adapter.pack(observation) for observation in observations]),
             action=self.action_adapter.from_env(actions),
             reward=rewards,

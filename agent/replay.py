@@ -165,39 +165,6 @@ class SequenceReplay:
         self._open(env, successor, successor_targets, reward)
         self._open(ended, first, first_targets)
 
-    def add_episode(
-        self, *, observation: npt.ArrayLike, action: npt.ArrayLike, reward: npt.ArrayLike, terminated: bool
-    ) -> None:
-        """Store a whole episode of L >= 1 steps from elsewhere; only a replay of one environment can.
-
-        Args:
-            observation: [L + 1, ...], the final one included.
-            action, reward: [L, ...] and [L].
-            terminated: whether the episode ended with its last step; False where it was cut off there.
-
-        Raises what `add` does, and ValueError for lengths that do not fit together, before anything is stored.
-        """
-        observation, action, reward = np.asarray(observation), np.asarray(action), np.asarray(reward)
-        steps = len(observation) - 1
-        if self._n_envs != 1 or steps < 1 or not len(action) == len(reward) == steps:
-            raise ValueError(
-                "an episode needs a replay of one environment, L + 1 observations and L actions and rewards, got "
-                f"{self._n_envs} environments, {len(observation)} observations, {len(action)} actions, "
-                f"{len(reward)} rewards"
-            )
-        self.begin(observation[:1])
-        for step in range(steps):
-            last = step == steps - 1
-            self.add(
-                action=action[step : step + 1],
-                reward=reward[step : step + 1],
-                terminated=np.array([last and terminated]),
-                truncated=np.array([last and not terminated]),
-                next_observation=observation[step + 1 : step + 2],
-                # After the last step the row of an episode without a transition, which the next one takes.
-                reset_observation=observation[:1],
-            )
-
     def sample(self, batch_size: int, transitions: int, rng: np.random.Generator) -> Batch:
         """Draw windows of the given number of transitions, with replacement, as CPU tensors.
 

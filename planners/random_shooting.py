@@ -7,22 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jepa_rl.planners.actions import ActionSpec, require_first_cost
-from jepa_rl.planners.sampling import Candidates, Guidance
+from jepa_rl.planners.actions import require_first_cost
+from jepa_rl.planners.sampling import Guidance, SamplingPlanner
 from jepa_rl.planners.types import LatentModel, Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RandomShootingPlanner:
+class RandomShootingPlanner(SamplingPlanner):
     """Draw sequences uniformly, once, and take the best: the baseline that every other search has to beat."""
-
-    space: ActionSpec
-    horizon: int  # environment steps
-    discount: float
-    samples: int  # per observation
-    proposals: int  # further sequences, of the model's own choice
-    elites: int
-    temperature: float  # units of return
 
     @torch.no_grad()
     def plan(
@@ -45,17 +37,7 @@ class RandomShootingPlanner:
         )
         sampled = self.space.sample((batch_size, self.samples, self.horizon), generator).to(latent.device)
         sequences = guidance.lead(sampled)
-        candidates = Candidates.first(
-            model,
-            latent,
-            sequences,
-            space=self.space,
-            proposals=self.proposals,
-            discount=self.discount,
-            generator=generator,
-        )
-        spread = candidates.spread(sequences.shape[1])
-        candidates = candidates.charged(first_cost)
+        candidates, spread = self.begin(model, latent, sequences, first_cost=first_cost, generator=generator)
         return candidates.choose(
             elites=self.elites,
             temperature=self.temperature,

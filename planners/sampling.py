@@ -74,26 +74,6 @@ class Candidates:
         """Imagine the sequences [B, M, H, ...] from the latents [B, D]."""
         return cls(actions=actions, returns=score(model, latent, actions, discount))
 
-    @classmethod
-    def first(
-        cls,
-        model: LatentModel,
-        latent: Tensor,
-        actions: Tensor,
-        *,
-        space: ActionSpec,
-        proposals: int,
-        discount: float,
-        generator: torch.Generator,
-    ) -> Candidates:
-        """What a search begins with: the sequences and, behind them, ``proposals`` of the model's own choice."""
-        if not proposals:
-            return cls.scored(model, latent, actions, discount)
-        every, returns = score_beside_proposals(
-            model, latent, actions, space=space, count=proposals, discount=discount, generator=generator
-        )
-        return cls(actions=every, returns=returns)
-
     def join(self, other: Candidates) -> Candidates:
         """Put the candidates of another set behind these."""
         return Candidates(
@@ -142,18 +122,52 @@ def elite_mask(returns: Tensor, elites: int) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RefittingPlanner(ABC):
-    """Draw sequences, score them, move the distribution to the good ones, repeat; subclasses say which are good."""
+class SamplingPlanner:
+    """What every search among drawn sequences has, and how it begins."""
 
     space: ActionSpec
     horizon: int  # environment steps
     discount: float
-    samples: int  # per iteration and observation
-    proposals: int  # sequences of the model's own choice, in the first iteration
-    iterations: int
+    samples: int  # per observation, and iteration where there are several
+    proposals: int  # sequences of the model's own choice, beside the first that are drawn
     elites: int
-    carried: int  # candidates that stay for the next iteration; at least 1, so that the best is never lost
     temperature: float  # units of return
+
+    def begin(
+        self,
+        model: LatentModel,
+        latent: Tensor,
+        sequences: Tensor,
+        *,
+        first_cost: Tensor | None,
+        generator: torch.Generator,
+    ) -> tuple[Candidates, Tensor]:
+        """Score the drawn sequences [B, M, H, ...] and, behind them, the model's own.
+
+        Returns the candidates, their first costs taken off, and the spread [B] of the drawn ones before that.
+        """
+        if self.proposals:
+            actions, returns = score_beside_proposals(
+                model,
+                latent,
+                sequences,
+                space=self.space,
+                count=self.proposals,
+                discount=self.discount,
+                generator=generator,
+            )
+            candidates = Candidates(actions=actions, returns=returns)
+        else:
+            candidates = Candidates.scored(model, latent, sequences, self.discount)
+        return candidates.charged(first_cost), candidates.spread(sequences.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefittingPlanner(SamplingPlanner, ABC):
+    """Draw sequences, score them, move the distribution to the good ones, repeat; subclasses say which are good."""
+
+    iterations: int
+    carried: int  # candidates that stay for the next iteration; at least 1, so that the best is never lost
     momentum: float
     warm_probability: float
     initial_std: float  # action units
@@ -186,17 +200,7 @@ class RefittingPlanner(ABC):
         )
         distribution = self._first_distribution(latent, guidance)
         sequences = guidance.lead(distribution.sample(self.samples, generator))
-        candidates = Candidates.first(
-            model,
-            latent,
-            sequences,
-            space=self.space,
-            proposals=self.proposals,
-            discount=self.discount,
-            generator=generator,
-        )
-        spread = candidates.spread(sequences.shape[1])
-        candidates = candidates.charged(first_cost)
+        candidates, spread = self.begin(model, latent, sequences, first_cost=first_cost, generator=generator)
         for _ in range(self.iterations - 1):
             distribution = distribution.refit(candidates.actions, self.weigh(candidates.returns), self.momentum)
             sequences = distribution.sample(self.samples, generator)

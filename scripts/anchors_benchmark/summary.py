@@ -19,6 +19,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
     probability_of_improvement,
 )
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.reporting.corrections import holm
 from jepa_rl.scripts.reporting.tables import estimate
 
 FRACTION = "0.1"  # of the mean distance between states that the task tells apart: nearer ones count as merged
@@ -92,15 +93,6 @@ def improvements(results: Results, one: str, others: Sequence[str], read: Callab
     judged = {other: each.chance for other, each in there.items() if each.chance is not None}
     corrected = dict(zip(judged, holm([*judged.values()]), strict=True))
     return {other: replace(each, chance=corrected.get(other)) for other, each in there.items()}
-
-
-def holm(chances: Sequence[float]) -> list[float]:
-    """Chances corrected for their number, so that below a level one is wrong with at most that probability (Holm 1979)."""
-    corrected, least = [0.0] * len(chances), 0.0
-    for rank, place in enumerate(np.argsort(chances, kind="stable")):
-        least = max(least, min(1.0, (len(chances) - rank) * chances[place]))
-        corrected[place] = least
-    return corrected
 
 
 def chance(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float | None:

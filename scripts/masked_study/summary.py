@@ -10,8 +10,8 @@ from typing import Any
 
 from scipy import stats
 
-from jepa_rl.scripts.anchors_benchmark.summary import holm
 from jepa_rl.scripts.masked_study.rows import ROWS, Row
+from jepa_rl.scripts.reporting.corrections import holm
 from jepa_rl.scripts.reporting.tables import Estimate, estimate
 
 Result = dict[str, Any]

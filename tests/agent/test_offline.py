@@ -87,5 +87,13 @@ def test_the_episodes_are_saved_with_the_agent(agent, tmp_path):
 
 def test_an_agent_of_several_environments_refuses(small_config):
     agent = JEPAAgent(small_config, "CartPole-v1", seed=0)
-    with pytest.raises(ValueError, match=r"needs a replay of one environment.*got 2 environments"):
+    with pytest.raises(ValueError, match=r"one environment \(n_envs 1\), got one of 2"):
         agent.add_episode([[0.0] * 4] * 2, [1], [1.0], terminated=True)
+
+
+@pytest.mark.parametrize(("observations", "actions", "rewards"), [(4, 4, 3), (3, 3, 3), (4, 3, 2), (1, 0, 0)])
+def test_lengths_that_do_not_fit_are_refused_and_nothing_is_stored(agent, observations, actions, rewards):
+    before = transitions(agent)
+    with pytest.raises(ValueError, match=f"got {observations} observations, {actions} actions, {rewards} rewards"):
+        agent.add_episode([[0.0] * 4] * observations, [1] * actions, [1.0] * rewards, terminated=True)
+    assert transitions(agent) == before

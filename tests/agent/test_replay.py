@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from jepa_rl.agent.offline import store_episode
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.task_targets import TaskTargets
 from jepa_rl.world_model.batch import Batch
@@ -581,7 +582,7 @@ def test_a_whole_episode_is_stored_as_its_steps_are():
     for length, terminated in ((4, True), (1, False), (7, False), (3, True)):
         observation = rng.integers(99, size=(length + 1, 3)).astype(np.int32)
         action, reward = rng.random((length, 2)).astype(np.float32), rng.random(length)
-        whole.add_episode(observation=observation, action=action, reward=reward, terminated=terminated)
+        store_episode(whole, observation=observation, action=action, reward=reward, terminated=terminated)
         stepped.begin(observation[:1])
         for t in range(length):
             stepped.add(
@@ -594,13 +595,3 @@ def test_a_whole_episode_is_stored_as_its_steps_are():
             )
     assert len(whole) == 15
     require_equal(*(replay.sample(200, 3, np.random.default_rng(1)) for replay in (whole, stepped)))
-
-
-@pytest.mark.parametrize(("n_envs", "observations", "actions"), [(2, 4, 3), (1, 4, 4), (1, 3, 3), (1, 1, 0)])
-def test_an_episode_that_does_not_fit_is_refused(n_envs, observations, actions):
-    replay = make_replay(n_envs=n_envs, ring=9)
-    given = {"observation": np.zeros((observations, 3), np.int32), "action": np.zeros((actions, 2), np.float32)}
-    message = f"got {n_envs} environments, {observations} observations, {actions} actions, 3 rewards"
-    with pytest.raises(ValueError, match=message):
-        replay.add_episode(**given, reward=np.zeros(3), terminated=True)
-    assert not len(replay)

@@ -16,7 +16,7 @@ from jepa_rl.scripts.anchors_benchmark import command, measure
 from jepa_rl.scripts.anchors_benchmark.measure import representation, situations
 from jepa_rl.scripts.anchors_benchmark.page import merging_figure, render, steps_text
 from jepa_rl.scripts.anchors_benchmark.prose import _limits
-from jepa_rl.scripts.anchors_benchmark.summary import chance, holm, merged_share, relation
+from jepa_rl.scripts.anchors_benchmark.summary import chance, merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.kept_cells import todays_form
@@ -24,6 +24,7 @@ from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
+from jepa_rl.scripts.reporting.corrections import holm
 
 EASY, HARD = TASKS[0], TASKS[2]
 TINY = [
