@@ -24,6 +24,7 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import (
     QUICK_EPISODES,
     SEEDS,
     TASKS,
+    UNSEEN_TASKS,
     Algorithm,
     cells,
     task,
@@ -32,10 +33,10 @@ from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.train import overridden
 
 VERSION = 1  # of the result files; goes up when the same settings no longer give the same entries
-RESULTS = Path("docs/results/minigrid")
-PAGE = Path("docs/minigrid.md")
-PIXEL_RESULTS = Path("docs/results/minigrid_pixels")
-PIXEL_PAGE = Path("docs/minigrid_pixels.md")
+# Of the documentation: the folder of the raw results, the page.
+PLACES = Path("docs/results/minigrid"), Path("docs/minigrid.md")
+PIXEL_PLACES = Path("docs/results/minigrid_pixels"), Path("docs/minigrid_pixels.md")
+UNSEEN_PLACES = Path("docs/results/minigrid_unseen"), Path("docs/minigrid_unseen.md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,16 @@ class MiniGridArgs(GridArgs):
     Examples:
       jepa-rl benchmark minigrid --quick
       jepa-rl benchmark minigrid --tasks DoorKey-5x5 Empty-8x8 --algos ppo dqn --seeds 5 --out runs/baselines
+      jepa-rl benchmark minigrid --unseen --seeds 1
       jepa-rl benchmark minigrid --preset minigrid-pixels --tasks DoorKey-5x5 --device cuda
       jepa-rl benchmark minigrid --render
     """
 
-    tasks: tuple[str, ...] = tuple(each.name for each in TASKS)
-    """Ids of MiniGrid, in full or as here. Others than these get 200,000 steps with an evaluation every 10,000."""
+    tasks: tuple[str, ...] | None = None
+    """Ids of MiniGrid, in full or short; by default those of the benchmark, or with --unseen the others. Tasks of neither
+    get 200,000 steps with an evaluation every 10,000."""
+    unseen: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Tasks on which no setting of our preset was chosen, with results and a page of their own."""
     algos: tuple[Algorithm, ...] | None = None
     """Algorithms to run; by default all, and jepa alone with minigrid-pixels, whose pictures the baselines do not read."""
     seeds: int = SEEDS
@@ -72,13 +77,17 @@ def main(arguments: Sequence[str]) -> None:
     rest, agent_options = split_agent_options(arguments)
     args = tyro.cli(MiniGridArgs, prog="jepa-rl benchmark minigrid", args=rest)
     env = preset(args.preset).env
-    out, page = args.places(PIXEL_RESULTS, PIXEL_PAGE) if env else args.places(RESULTS, PAGE)
+    if env and args.unseen:
+        raise ValueError(f"--unseen has no page for the pictures of the preset {args.preset}: name the tasks with --tasks")
+    kept, described = PIXEL_PLACES if env else UNSEEN_PLACES if args.unseen else PLACES
+    out, page = args.places(kept, described)
+    names = args.tasks or tuple(each.name for each in (UNSEEN_TASKS if args.unseen else TASKS))
     algorithms = args.algos or (("jepa",) if env else ALGORITHMS)
     if env and set(algorithms) != {"jepa"}:
         raise ValueError(f"the baselines do not read the pictures of the preset {args.preset}; --algos must be jepa alone")
     if not args.render:
         grid = cells(
-            [QUICK] if args.quick else [task(name) for name in args.tasks],
+            [QUICK] if args.quick else [task(name) for name in names],
             algorithms,
             1 if args.quick else args.seeds,
             preset=args.preset,

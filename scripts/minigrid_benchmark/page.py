@@ -41,13 +41,15 @@ def render(folder: Path, page: Path) -> Path:
 
 
 def hold_table(results: Results, column: str) -> str:
-    """When each level begins to be held, in environment steps or seconds of training."""
+    """When each level begins to be held, in environment steps or seconds of training; the last one by greedy acting too."""
+    asked = [*((level, "sampled") for level in LEVELS), (LEVELS[-1], "greedy")]
     body = []
     for task, name in results.pairs:
         runs, budget = results.of(task, name), task.budget(name).env_steps
-        entries = [held_text([run.when_held(level, column) for run in runs], budget) for level in LEVELS]
-        body.append([task.name, NAMES[name], str(len(runs)), *entries])
-    return markdown(["task", "algorithm", "seeds", *(f"to {level:g}" for level in LEVELS)], body)
+        held = [[run.when_held(level, column, acting=acting) for run in runs] for level, acting in asked]
+        body.append([task.name, NAMES[name], str(len(runs)), *(held_text(steps, budget) for steps in held)])
+    header = [f"to {level:g}{', greedily' if acting == 'greedy' else ''}" for level, acting in asked]
+    return markdown(["task", "algorithm", "seeds", *header], body)
 
 
 def held_text(values: Sequence[float | None], budget: int) -> str:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from jepa_rl.scripts.benchmark_results import HOLD, ComparedResults, CurveRun, budgets_of, finished
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
-from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, UNSEEN_TASKS, Task
 
 LEVELS = (0.5, 0.9, 0.95)
 RESAMPLES = 5_000
@@ -37,16 +37,16 @@ class Run(CurveRun):
         """Sampled success, mean of the evaluations within this many environment steps: how soon and how well."""
         return float(self.curve["success_sampled"][self.curve["env_steps"] <= steps].mean())
 
-    def when_held(self, level: float, column: str) -> float | None:
-        """``column`` (env_steps, wall_seconds) where ``level`` begins to be held."""
-        return self.held_from("success_sampled", level, column)
+    def when_held(self, level: float, column: str, *, acting: str = "sampled") -> float | None:
+        """``column`` (env_steps, wall_seconds) where the success of ``acting`` (sampled, greedy) begins to hold ``level``."""
+        return self.held_from(f"success_{acting}", level, column)
 
 
 class Results(ComparedResults[Run, Task]):
     """All finished cells in a folder."""
 
     in_order = ALGORITHMS
-    env_ids = tuple(task.env_id for task in TASKS)
+    env_ids = tuple(task.env_id for task in (*TASKS, *UNSEEN_TASKS))
 
     @classmethod
     def load(cls, folder: Path) -> Results:

@@ -26,6 +26,12 @@ def beside_baselines(tasks, name):
     return tasks.cells(tasks.TASKS, tasks.ALGORITHMS, tasks.SEEDS, preset=name, agent=agent, episodes=tasks.EPISODES)
 
 
+def of_unseen_tasks():
+    agent, episodes = preset("minigrid").agent, minigrid_tasks.EPISODES
+    tasks, seeds = minigrid_tasks.UNSEEN_TASKS, minigrid_tasks.SEEDS
+    return minigrid_tasks.cells(tasks, minigrid_tasks.ALGORITHMS, seeds, preset="minigrid", agent=agent, episodes=episodes)
+
+
 def of_pictures():
     chosen = preset("minigrid-pixels")
     return minigrid_tasks.cells(
@@ -51,13 +57,14 @@ def of_encoders():
     ("command", "folder", "grid"),
     [
         (control, control.RESULTS, beside_baselines(control_tasks, "control")),
-        (minigrid, minigrid.RESULTS, beside_baselines(minigrid_tasks, "minigrid")),
-        (minigrid, minigrid.PIXEL_RESULTS, of_pictures()),
+        (minigrid, minigrid.PLACES[0], beside_baselines(minigrid_tasks, "minigrid")),
+        (minigrid, minigrid.UNSEEN_PLACES[0], of_unseen_tasks()),
+        (minigrid, minigrid.PIXEL_PLACES[0], of_pictures()),
         (anchors, anchors.RESULTS, of_variants()),
         (sb3, sb3.RESULTS, of_encoders()),
         (pieces, pieces.RESULTS, of_pieces()),
     ],
-    ids=["control", "minigrid", "minigrid-pixels", "anchors", "sb3", "pieces"],
+    ids=["control", "minigrid", "minigrid-unseen", "minigrid-pixels", "anchors", "sb3", "pieces"],
 )
 def test_the_kept_results_are_of_todays_grid(command, folder, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}

@@ -39,7 +39,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
     probability_of_improvement,
     wilson,
 )
-from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, Task, cells, task
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, UNSEEN_TASKS, Task, cells, task
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.reporting.drawing import ALGORITHM_COLOURS, VERMILION
 
@@ -368,6 +368,8 @@ def test_a_run_that_dies_leaves_its_partial_curve_and_begins_anew(short, tmp_pat
         (["minigrid", "--render"], "docs/results/minigrid has no results"),
         (["minigrid", "--preset", "default", "--agent.discount", "2"], "discount must be in (0, 1], got 2"),
         (["minigrid", "--preset", "minigrid-pixels", "--algos", "jepa", "ppo"], "--algos must be jepa alone"),
+        (["minigrid", "--preset", "minigrid-pixels", "--unseen"], "--unseen has no page for the pictures of the preset"),
+        (["minigrid", "--unseen", "--render"], "docs/results/minigrid_unseen has no results"),
         (["minigrid", "--device", "tpu"], "device must be auto, cpu, or a CUDA device that torch finds, got 'tpu'"),
     ],
 )
@@ -384,10 +386,11 @@ def test_bad_input_is_explained_and_leaves_nothing(arguments, message, tmp_path,
 
 def test_tasks_go_by_their_short_names_and_others_get_the_default_budget():
     assert task("DoorKey-5x5") is task("MiniGrid-DoorKey-5x5-v0") is TASKS[1]
-    assert task("LavaCrossingS9N1") == Task("MiniGrid-LavaCrossingS9N1-v0", 200_000, 10_000)
-    budgets = [each.budget(name) for each in TASKS for name in ALGORITHMS]
+    assert task("MemoryS7") is UNSEEN_TASKS[-1]
+    assert task("LavaCrossingS9N2") == Task("MiniGrid-LavaCrossingS9N2-v0", 200_000, 10_000)
+    budgets = [each.budget(name) for each in (*TASKS, *UNSEEN_TASKS) for name in ALGORITHMS]
     assert all(8 <= each.env_steps // each.eval_every <= 25 for each in budgets)
-    for each in TASKS:
+    for each in (*TASKS, *UNSEEN_TASKS):
         ours, theirs = each.budget("jepa").env_steps, each.budget("ppo").env_steps
         assert theirs == each.env_steps
         assert ours == theirs if each.name == "FourRooms" else ours < theirs
@@ -540,6 +543,18 @@ def test_a_page_of_pictures_names_its_task_and_speaks_of_one_seed_only_where_the
     assert pictures(tmp_path / "three", 3).startswith("# MiniGrid from pixels: sample efficiency on DoorKey-5x5\n")
     assert "Wilson" not in (tmp_path / "three" / "page.md").read_text()
     assert pictures(tmp_path / "one", 1).count("Wilson") == 2
+
+
+def test_a_page_of_unseen_tasks_says_so_and_which_are_missing(tmp_path):
+    for each in UNSEEN_TASKS[2:]:
+        write_run(tmp_path, Task(each.env_id, 3_000, 1_000), "jepa", 0, [0.1, 0.2, 0.3])
+    page = " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
+    assert page.startswith("# MiniGrid: tasks on which no setting was chosen `jepa-rl benchmark minigrid --unseen` trains")
+    assert "8 runs on 8 of 10 tasks. Not run: Empty-Random-6x6 and DistShift1." in page
+    assert "our preset was chosen on other tasks (docs/minigrid.md), before anything was run on these." in page
+    write_run(tmp_path, Task(TASKS[0].env_id, 3_000, 1_000), "jepa", 0, [0.1, 0.2, 0.3])
+    page = render(tmp_path, tmp_path / "page.md").read_text()
+    assert page.startswith("# MiniGrid: sample efficiency\n") and "chosen by runs on the benchmark's tasks" in page
 
 
 def test_an_algorithm_has_one_colour_on_every_page():
