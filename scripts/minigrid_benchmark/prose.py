@@ -35,8 +35,8 @@ task. A run that is finished is not run again.
 {steps}
 
 A level holds from the first of {hold} evaluations in a row whose sampled (in the last column greedy) success reaches it;
-a rate is known only where an evaluation was ({intervals}). Means over seeds, the seeds in brackets; "2 of 3" is how many of them got
-there, and the mean is theirs; "never" gives the budget.
+a rate is known only where an evaluation was ({intervals}). Means over seeds, the seeds in
+brackets; "2 of 3" is how many of them got there, and the mean is theirs; "never" gives the budget.
 
 ## Seconds of training until it holds
 
@@ -104,9 +104,9 @@ BUDGETS = """\
 """
 SAMPLED = """\
 - **Sampled** is the policy as it acts without extra random actions: PPO's distribution, JEPA's draw among good plans,
-  and DQN with its final {epsilon:.0f} % of random actions, without which it has nothing to draw; where a wrong step ends the
-  episode, beside obstacles or lava, these cost it successes that it has greedily. **Greedy** is the most probable
-  action, the best plan, the highest value.
+  and DQN with its final {epsilon:.0f} % of random actions, without which it has nothing to draw; where a wrong step ends
+  the episode, beside obstacles or lava, these cost it successes that it has greedily. **Greedy** is the most
+  probable action, the best plan, the highest value.
 """
 SAMPLED_ALONE = """\
 - **Sampled** draws among good plans, as in training but without extra random actions; **greedy** takes the best plan.

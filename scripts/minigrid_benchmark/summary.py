@@ -38,7 +38,7 @@ class Run(CurveRun):
         return float(self.curve["success_sampled"][self.curve["env_steps"] <= steps].mean())
 
     def when_held(self, level: float, column: str, *, acting: str = "sampled") -> float | None:
-        """``column`` (env_steps, wall_seconds) where the success of ``acting`` (sampled, greedy) begins to hold ``level``."""
+        """``column`` (env_steps, wall_seconds) where success begins to hold ``level``, acting sampled or greedy."""
         return self.held_from(f"success_{acting}", level, column)
 
 
