@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 Content = TypeVar("Content")
 
 FORMAT = "jepa_rl checkpoint"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 _MANIFEST, _STATE, _TENSORS = "manifest.json", "state.json", "tensors.safetensors"
 _MANIFEST_LIMIT = 16 << 20  # bytes

@@ -286,7 +286,7 @@ def make_collector(
         )
     explorer: Explorer
     if seeks:
-        explorer = NoveltySeeking(config.exploration, venv.num_envs)
+        explorer = NoveltySeeking(config.exploration, venv.num_envs, *actions.counts)
     else:
         explorer = RandomActions(config.exploration, actions, venv.num_envs)
     collector = Collector(

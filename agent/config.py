@@ -45,6 +45,10 @@ class ExplorationConfig:
     """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout; novelty: the
     planner's, with steps mixed in that seek what the episode has not seen; until something was rewarded all of them do. It
     needs Discrete actions."""
+    random_share: float = 0.0
+    """novelty: the share of those draws after which seeking steps take uniform actions instead. An action that the model
+    expects to change nothing is hardly ever tried for its novelty; where the first reward is for such a one, as for opening
+    a door that ends the episode, only chance comes by it."""
     novelty_steps: int = 20
     """novelty: mean number of environment steps between two draws of who acts, the planner or novelty; it is also drawn
     where an episode begins. Changing within episodes lets one of the two go on from where the other came to
@@ -64,13 +68,14 @@ class ExplorationConfig:
     is clipped to); other actions take none."""
     repeat: int = 1
     """Steps for which a random action is repeated, also across the end of an episode; it is taken in every step of the
-    warm-up, and later in the steps that explore. Without effect under novelty, which draws no action at random."""
+    warm-up, and later in the steps that explore. Without effect under novelty."""
 
     def __post_init__(self) -> None:
         require_fields("exploration.", self)
         require(self.warmup >= 0, "exploration.warmup", "at least 0 environment steps", self.warmup)
         require_share("exploration.epsilon_start", self.epsilon_start)
         require_share("exploration.epsilon_end", self.epsilon_end)
+        require_share("exploration.random_share", self.random_share)
         require(self.novelty_steps >= 1, "exploration.novelty_steps", "at least 1 environment step", self.novelty_steps)
         require(self.epsilon_steps >= 1, "exploration.epsilon_steps", "at least 1 environment step", self.epsilon_steps)
         require(0 <= self.noise < math.inf, "exploration.noise", "at least 0 action units", self.noise)

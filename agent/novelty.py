@@ -20,7 +20,9 @@ class NoveltySeeking(Explorer):
     """Seeks what the episode has not seen: always until something was paid, then in fewer steps as episodes are paid.
 
     A seeking step takes the action to whose outcome the episode has been least often. What is expected to change nothing
-    leads to where the episode is, so that useless actions are not tried out in every new place.
+    leads to where the episode is, so that useless actions are not tried out in every new place. With
+    ``config.random_share``, now and then it takes uniform actions for a while: what is wrongly expected to change nothing
+    is tried by chance.
 
     ``outcome_visits`` must be given before it chooses: how often the open episodes of the environments in a mask bool[n]
     have been where each action leads, [m, A]; see ``Familiarity``.
@@ -28,8 +30,10 @@ class NoveltySeeking(Explorer):
 
     outcome_visits: Callable[[Array], Array]
 
-    def __init__(self, config: ExplorationConfig, n_envs: int) -> None:
+    def __init__(self, config: ExplorationConfig, n_envs: int, n_actions: int) -> None:
         self._config = config
+        self._n_actions = n_actions
+        self.wandering = np.zeros(n_envs, bool)  # whether what each environment does while it seeks is random
         self.seeking = np.zeros(n_envs, bool)  # whether each environment seeks novelty now
         self._paid = np.zeros(n_envs, bool)  # whether its open episode had a positive reward
         self.rewarded = False  # whether any episode had
@@ -42,9 +46,12 @@ class NoveltySeeking(Explorer):
 
     def choose(self, timestep: int, rng: np.random.Generator) -> tuple[Array, Array]:
         action = np.zeros(len(self.seeking), np.int64)
-        if self.seeking.any():
-            visits = self.outcome_visits(self.seeking)
-            action[self.seeking] = (visits + TIE_BREAK * rng.random(visits.shape)).argmin(1)
+        looks = self.seeking & ~self.wandering
+        if looks.any():
+            visits = self.outcome_visits(looks)
+            action[looks] = (visits + TIE_BREAK * rng.random(visits.shape)).argmin(1)
+        if self.wandering.any():
+            action[self.wandering] = rng.integers(self._n_actions, size=self.wandering.sum())
         return self.seeking, action
 
     def begin(self, rng: np.random.Generator) -> None:
@@ -60,13 +67,15 @@ class NoveltySeeking(Explorer):
         self._choose_mode(done | (rng.random(len(done)) < 1 / self._config.novelty_steps), rng)
 
     def state(self) -> dict[str, Array]:
-        modes = {"seeking": self.seeking, "paid": self._paid}
+        modes = {"seeking": self.seeking, "wandering": self.wandering, "paid": self._paid}
         return modes | {"rewarded": np.array(self.rewarded), "success": np.array(self.success)}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        self.seeking[:], self._paid[:] = state["seeking"], state["paid"]
+        self.seeking[:], self.wandering[:], self._paid[:] = (state[name] for name in ("seeking", "wandering", "paid"))
         self.rewarded, self.success = bool(state["rewarded"]), float(state["success"])
 
     def _choose_mode(self, anew: Array, rng: np.random.Generator) -> None:
-        """Decide in the environments ``anew`` whether they seek novelty from now on."""
+        """Decide in the environments ``anew`` whether they seek novelty from now on, and whether at random."""
         self.seeking = np.where(anew, rng.random(len(anew)) < self.share(), self.seeking)
+        if self._config.random_share:
+            self.wandering = np.where(anew, rng.random(len(anew)) < self._config.random_share, self.wandering)

@@ -34,7 +34,7 @@ def empty_room() -> gym.Env:
 def seeker_of(visits: list[list[float]], **changes: object) -> NoveltySeeking:
     """Of as many environments as there are rows of visits to the outcomes of actions."""
     table = np.array(visits)
-    explorer = NoveltySeeking(dataclasses.replace(CONFIG.exploration, **changes), len(visits))
+    explorer = NoveltySeeking(dataclasses.replace(CONFIG.exploration, **changes), *table.shape)
     explorer.outcome_visits = lambda which: table[which]
     return explorer
 
@@ -51,6 +51,23 @@ def test_ties_are_drawn():
     seeker, rng = seeker_of([[2, 1, 1]]), np.random.default_rng(0)
     seeker.begin(rng)
     assert {int(seeker.choose(0, rng)[1][0]) for _ in range(30)} == {1, 2}
+
+
+def test_a_share_of_the_stretches_of_seeking_is_random():
+    seeker, rng = seeker_of([[3, 1, 2]] * 2, random_share=0.25, novelty_steps=10), np.random.default_rng(0)
+    seeker.begin(rng)
+    taken, wandering, changes = [], [], 0
+    for _ in range(8_000):
+        before = seeker.wandering.copy()
+        taken.append(seeker.choose(0, rng)[1])
+        wandering.append(before)
+        seeker.note(taken[-1], np.zeros(2), np.zeros(2, bool), rng)
+        changes += int((seeker.wandering != before).sum())
+    at_random = np.array(taken)[np.array(wandering)]
+    assert np.mean(wandering) == pytest.approx(0.25, abs=0.03)
+    assert changes == pytest.approx(2 * 8_000 / 10 * 2 * 0.25 * 0.75, rel=0.15)  # for as long as who acts does not change
+    assert np.bincount(at_random) / len(at_random) == pytest.approx([1 / 3] * 3, abs=0.03)
+    assert (np.array(taken)[~np.array(wandering)] == 1).all()
 
 
 def test_all_steps_seek_until_a_reward_came():
@@ -97,9 +114,11 @@ def test_who_acts_is_decided_anew_every_so_many_steps():
     assert changes == pytest.approx(2 * 2_000 / 10 / 2, rel=0.15)
 
 
-def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(tmp_path):
-    straight = JEPAAgent(CONFIG, empty_room, seed=3, device="cpu").learn(240)
-    stopped = JEPAAgent(CONFIG, empty_room, seed=3, device="cpu").learn(120)
+@pytest.mark.parametrize("random_share", [0.0, 0.5])
+def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(random_share, tmp_path):
+    config = dataclasses.replace(CONFIG, exploration=dataclasses.replace(CONFIG.exploration, random_share=random_share))
+    straight = JEPAAgent(config, empty_room, seed=3, device="cpu").learn(240)
+    stopped = JEPAAgent(config, empty_room, seed=3, device="cpu").learn(120)
     stopped.save(tmp_path / "half")
     resumed = JEPAAgent.load(tmp_path / "half", empty_room, device="cpu").learn(120, reset_num_timesteps=False)
     for name, value in straight.model.state_dict().items():
@@ -118,7 +137,7 @@ def test_novelty_needs_discrete_actions():
 
 def test_unpaid_episodes_bring_seeking_back_and_the_end_of_an_episode_decides_anew():
     rng = np.random.default_rng(0)
-    seeker = NoveltySeeking(ExplorationConfig(kind="novelty", epsilon_start=0.5, novelty_steps=10**9), 1)
+    seeker = NoveltySeeking(ExplorationConfig(kind="novelty", epsilon_start=0.5, novelty_steps=10**9), 1, 3)
     seeker.begin(rng)
 
     def note(reward, done):
