@@ -123,8 +123,9 @@ CHOSEN_HERE = """\
 CHOSEN_ELSEWHERE = """\
 - **Choice of settings**: our preset was chosen on other tasks (docs/minigrid.md), before anything was run on these{theirs}.
 """
-SYMBOLS = """the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction,
-  the same for all. The baselines get it one-hot, 984 numbers."""
+SYMBOLS = """the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction{theirs}."""
+THEIR_SYMBOLS = """,
+  the same for all. The baselines get it one-hot, 984 numbers"""
 PIXELS = """the egocentric view drawn in tiles of 8 pixels, RGB [56, 56, 3]; the direction is not shown."""
 
 
@@ -136,7 +137,7 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> st
         page=page,
         raw=raw,
         title=_title(results, beside=beside),
-        observation=PIXELS if _from_pixels(results) else SYMBOLS,
+        observation=PIXELS if _from_pixels(results) else SYMBOLS.format(theirs=THEIR_SYMBOLS if beside else ""),
         state=_state(results),
         findings=_findings(results),
         bands=_bands(results),
@@ -149,7 +150,7 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> st
             theirs="; the\n  baselines' settings are one choice for all tasks" if beside else ""
         ),
         hold=HOLD,
-        intervals=", ".join(f"{task.name} {task.interval(NAMES['jepa'])}" for task in results.tasks),
+        intervals=_intervals(results),
         episodes=" or ".join(map(str, episodes)),
         command=_command(results),
         budgets=BUDGETS if beside else "",
@@ -171,6 +172,13 @@ def _title(results: Results, *, beside: bool) -> str:
         return f"MiniGrid: sample efficiency{' beside PPO and DQN' if beside else ''}"
     names = [task.name for task in results.tasks]
     return f"MiniGrid from pixels: sample efficiency{f' on {listed(names)}' if len(names) <= FEW_TASKS else ''}"
+
+
+def _intervals(results: Results) -> str:
+    """How often each task was evaluated on; once where that is the same for several."""
+    found = {task.name: task.interval(NAMES["jepa"]) for task in results.tasks}
+    same = len(found) > 1 and len({*found.values()}) == 1
+    return next(iter(found.values())) if same else ", ".join(f"{name} {often}" for name, often in found.items())
 
 
 def _over_tasks(results: Results, overall: str, chance: str) -> str:
@@ -222,7 +230,8 @@ def _clock(results: Results) -> str:
 def _command(results: Results) -> str:
     """What trains these runs."""
     if not _from_pixels(results):
-        return f"jepa-rl benchmark minigrid{' --unseen' if _is_unseen(results) else ''}"
+        alone = " --algos jepa" if results.algorithms == ["jepa"] else ""
+        return f"jepa-rl benchmark minigrid --unseen{alone}" if _is_unseen(results) else "jepa-rl benchmark minigrid"
     settings = results.runs[0].cell["settings"]
     device = f" --device {settings['device']}" if "device" in settings else ""
     tasks = " ".join(task.name for task in results.tasks)

@@ -1,5 +1,6 @@
 """The benchmarks' committed results are those of today's grids: the commands go on from them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def of_unseen_tasks():
     return minigrid_tasks.cells(tasks, minigrid_tasks.ALGORITHMS, seeds, preset="minigrid", agent=agent, episodes=episodes)
 
 
+def of_random_stretches():
+    agent, episodes = preset("minigrid").agent, minigrid_tasks.EPISODES
+    agent = dataclasses.replace(agent, exploration=dataclasses.replace(agent.exploration, random_share=0.5))
+    tasks = (*minigrid_tasks.TASKS, *minigrid_tasks.UNSEEN_TASKS)
+    return minigrid_tasks.cells(tasks, ["jepa"], 1, preset="minigrid", agent=agent, episodes=episodes)
+
+
 def of_pictures():
     chosen = preset("minigrid-pixels")
     return minigrid_tasks.cells(
@@ -59,12 +67,13 @@ def of_encoders():
         (control, control.RESULTS, beside_baselines(control_tasks, "control")),
         (minigrid, minigrid.PLACES[0], beside_baselines(minigrid_tasks, "minigrid")),
         (minigrid, minigrid.UNSEEN_PLACES[0], of_unseen_tasks()),
+        (minigrid, Path("docs/results/minigrid_random_share"), of_random_stretches()),
         (minigrid, minigrid.PIXEL_PLACES[0], of_pictures()),
         (anchors, anchors.RESULTS, of_variants()),
         (sb3, sb3.RESULTS, of_encoders()),
         (pieces, pieces.RESULTS, of_pieces()),
     ],
-    ids=["control", "minigrid", "minigrid-unseen", "minigrid-pixels", "anchors", "sb3", "pieces"],
+    ids=["control", "minigrid", "minigrid-unseen", "minigrid-random-share", "minigrid-pixels", "anchors", "sb3", "pieces"],
 )
 def test_the_kept_results_are_of_todays_grid(command, folder, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}
