@@ -17,6 +17,9 @@ class History(gym.ObservationWrapper[np.ndarray, Any, Any], gym.utils.RecordCons
     are joined along the first. Before an episode's first observation there are zeros, or what is nearest to them within
     the bounds, so that nothing of the previous episode is seen.
 
+    What tells observations apart by their bytes, as an agent's novelty and its memory of the episode do, meets a new one in
+    nearly every step.
+
     Raises ValueError for a length below 1 and for observations that are no Box.
     """
 
