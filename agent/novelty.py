@@ -33,7 +33,7 @@ class NoveltySeeking(Explorer):
     def __init__(self, config: ExplorationConfig, n_envs: int, n_actions: int) -> None:
         self._config = config
         self._n_actions = n_actions
-        self.wandering = np.zeros(n_envs, bool)  # whether what each environment does while it seeks is random
+        self.wandering = np.zeros(n_envs, bool)  # whether each environment, where it seeks, takes uniform actions
         self.seeking = np.zeros(n_envs, bool)  # whether each environment seeks novelty now
         self._paid = np.zeros(n_envs, bool)  # whether its open episode had a positive reward
         self.rewarded = False  # whether any episode had

@@ -77,6 +77,8 @@ def main(arguments: Sequence[str]) -> None:
     rest, agent_options = split_agent_options(arguments)
     args = tyro.cli(MiniGridArgs, prog="jepa-rl benchmark minigrid", args=rest)
     env = preset(args.preset).env
+    if args.quick and args.unseen:
+        raise ValueError("--quick runs one task of the benchmark's own, none of --unseen; give one of the two")
     if env and args.unseen:
         raise ValueError(f"--unseen has no page for the pictures of the preset {args.preset}: name the tasks with --tasks")
     kept, described = PIXEL_PLACES if env else UNSEEN_PLACES if args.unseen else PLACES

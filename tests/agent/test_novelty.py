@@ -65,7 +65,7 @@ def test_a_share_of_the_stretches_of_seeking_is_random():
         changes += int((seeker.wandering != before).sum())
     at_random = np.array(taken)[np.array(wandering)]
     assert np.mean(wandering) == pytest.approx(0.25, abs=0.03)
-    assert changes == pytest.approx(2 * 8_000 / 10 * 2 * 0.25 * 0.75, rel=0.15)  # for as long as who acts does not change
+    assert changes == pytest.approx(2 * 8_000 / 10 * 2 * 0.25 * 0.75, rel=0.15)  # drawn anew every 10 steps
     assert np.bincount(at_random) / len(at_random) == pytest.approx([1 / 3] * 3, abs=0.03)
     assert (np.array(taken)[~np.array(wandering)] == 1).all()
 

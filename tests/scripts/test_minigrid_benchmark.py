@@ -369,6 +369,7 @@ def test_a_run_that_dies_leaves_its_partial_curve_and_begins_anew(short, tmp_pat
         (["minigrid", "--preset", "default", "--agent.discount", "2"], "discount must be in (0, 1], got 2"),
         (["minigrid", "--preset", "minigrid-pixels", "--algos", "jepa", "ppo"], "--algos must be jepa alone"),
         (["minigrid", "--preset", "minigrid-pixels", "--unseen"], "--unseen has no page for the pictures of the preset"),
+        (["minigrid", "--unseen", "--quick"], "give one of the two"),
         (["minigrid", "--unseen", "--render"], "docs/results/minigrid_unseen has no results"),
         (["minigrid", "--device", "tpu"], "device must be auto, cpu, or a CUDA device that torch finds, got 'tpu'"),
     ],
