@@ -278,6 +278,7 @@ def make_collector(
         discount=config.discount,
         target_sizes=target_reader.sizes,
         partial=target_reader.partial,
+        first_visits=config.model.value.novelty > 0,
     )
     seeks = config.exploration.kind == "novelty"
     if seeks and familiarity is None:

@@ -21,6 +21,7 @@ class RowLayout:
         observation, action: (shape, dtype) of one.
         target_sizes: numbers per observation of each auxiliary task that is read from the environment.
         partial: names of the tasks that know a part of the observations only.
+        first_visits: whether rows say if what their transition led to was new to the episode.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class RowLayout:
         action: tuple[Sequence[int], npt.DTypeLike],
         target_sizes: Mapping[str, int],
         partial: Sequence[str],
+        first_visits: bool,
     ) -> None:
         self._n_envs = n_envs
         self._target_sizes = dict(target_sizes)
@@ -49,6 +51,8 @@ class RowLayout:
             given["targets"] = ((sum(target_sizes.values()),), np.float32)
         if partial:
             given["shown"] = ((len(partial),), np.bool_)
+        if first_visits:
+            given["first_visit"] = ((), np.bool_)
         self._fields = {name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in given.items()}
 
     def columns(self, rows: int) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ class JEPAAuxiliaryCallback(BaseCallback):
     """Trains the encoder of an algorithm's JEPAFeaturesExtractor with the P-JEPA losses while the algorithm learns.
 
     Dynamics and heads are the callback's own, and so is the optimiser. Windows come from an off-policy algorithm's replay
-    buffer. An on-policy one's rollout buffer holds neither the final observations of episodes nor the plain rewards of
-    their last transitions, so there the same rollouts are remembered as they are collected.
+    buffer, which does not tell what is new to an episode, so that ``model.value.novelty`` counts as 0. An on-policy one's
+    rollout buffer holds neither the final observations of episodes nor the plain rewards of their last transitions, so
+    there the same rollouts are remembered as they are collected.
 
     The updates are taken before each rollout, and at the end, not between a rollout and the algorithm's update on it: PPO
     compares its new policy with the one that acted, which a change of the encoder in between would falsify.
@@ -120,6 +122,8 @@ class JEPAAuxiliaryCallback(BaseCallback):
             )
         if agent and agent.action_space != self.model.action_space:
             raise ValueError(f"run must be of the actions {self.model.action_space}, got {agent.action_space}")
+        if isinstance(self.model, OffPolicyAlgorithm):
+            config = dataclasses.replace(config, value=dataclasses.replace(config.value, novelty=0.0))
         learner = Learner(
             AgentConfig(model=config, training=self.training, discount=discount),
             observation=extractor.observations.adapter.spec,
@@ -150,6 +154,7 @@ class JEPAAuxiliaryCallback(BaseCallback):
             prioritised_fraction=self.replay_config.prioritised_fraction,
             rewards=self.replay_config.rewards,
             discount=algorithm.gamma,
+            first_visits=True,
         )
 
     def _on_training_start(self) -> None:

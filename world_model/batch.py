@@ -39,6 +39,7 @@ class Batch:
     outcome: Tensor  # [B, T] float32, discounted return to the episode's termination; -inf where unknown
     targets: Mapping[str, Tensor] = field(default_factory=dict)  # [B, T + 1, size] float32; 0 where not shown
     shown: Mapping[str, Tensor] = field(default_factory=dict)  # [B, T + 1] bool
+    first_visit: Tensor | None = None  # [B, T] bool; whether the observation reached was new to its episode, where known
 
     def __post_init__(self) -> None:
         batch_size, transitions = self.alive.shape
@@ -58,6 +59,8 @@ class Batch:
             _require(f"targets[{task!r}]", tensor, (batch_size, transitions + 1), "floating")
         for task, tensor in self.shown.items():
             _require(f"shown[{task!r}]", tensor, (batch_size, transitions + 1), "bool")
+        if self.first_visit is not None:
+            _require("first_visit", self.first_visit, (batch_size, transitions), "bool")
 
     @property
     def valid(self) -> Tensor:
@@ -77,8 +80,10 @@ class Batch:
         moved: dict[str, Any] = {}
         for name in self.__slots__:
             value = getattr(self, name)
-            by_task = isinstance(value, Mapping)
-            moved[name] = {task: tensor.to(device) for task, tensor in value.items()} if by_task else value.to(device)
+            if isinstance(value, Mapping):
+                moved[name] = {task: tensor.to(device) for task, tensor in value.items()}
+            else:
+                moved[name] = None if value is None else value.to(device)
         return Batch(**moved)
 
 

@@ -218,12 +218,21 @@ def _value_target(
         bootstrap, behind = best[:, 1:], (best[:, :-1] - taken).clamp(min=0)
     if ema.is_careful or not config.value.gap:
         bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
-    target = lambda_return(batch.reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
+    reward = batch.reward
+    if config.value.novelty:
+        reward = reward + config.value.novelty * _first_visits(batch)
+    target = lambda_return(reward, batch.terminated, batch.alive, bootstrap, discount, config.value.trace)
     if config.value.at_least_outcome:
         target = torch.maximum(target, batch.outcome)
     target = target - config.value.gap * behind
     bounds = BOUNDS.get(config.value.likelihood)
     return target if bounds is None else target.clamp(*bounds)
+
+
+def _first_visits(batch: Batch) -> Tensor:
+    if batch.first_visit is None:
+        raise ValueError("model.value.novelty must be 0 for batches that do not tell first visits, which it counts")
+    return batch.first_visit
 
 
 def _regularizer_terms(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,6 +73,10 @@ class ValueConfig(TaskConfig):
     """Widen the gap between the best action and the others by subtracting this share of max Q(z, .) - Q(z, a) from the
     targets (advantage learning, arXiv:1512.04860): the value of the best stays, and an action that changes nothing, worth
     only a discount less, is no longer lost in the error of the head, where a greedy policy would stay for ever."""
+    novelty: float = 0.0
+    """Reward that returns count besides, for every transition to an observation that its episode had not seen: plans then
+    lead on to where there is more to see, as through a door (an episodic bonus, as in arXiv:2002.06038, in the values
+    alone). Far below (1 - discount) times what a success is worth, it does not keep the agent from succeeding."""
     at_least_outcome: bool = False
     """Raise targets to the return that the episode then had, where it terminated: the best action is worth no less where
     transitions are deterministic, and one success is credited to all of its steps at once (arXiv:1806.05635)."""
@@ -82,6 +87,7 @@ class ValueConfig(TaskConfig):
         require(self.critics >= 1, "model.value.critics", "at least 1", self.critics)
         require_share("model.value.trace", self.trace)
         require(0 <= self.gap < 1, "model.value.gap", "in [0, 1)", self.gap)
+        require(0 <= self.novelty < math.inf, "model.value.novelty", "at least 0", self.novelty)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.sb3 import ObservationReader, TrainedEncoder
 from jepa_rl.agent.sb3_windows import ReplayBufferWindows
 from jepa_rl.agent.spaces import ActionAdapter
-from jepa_rl.world_model import ModelConfig
+from jepa_rl.world_model import ModelConfig, ValueConfig
 
 IMAGE = spaces.Box(0, 255, (20, 24, 3), np.uint8)
 OBSERVATIONS = {
@@ -402,6 +402,15 @@ def test_the_losses_fall_while_the_algorithm_learns(make):
     make("CartPole-v1", config=config).learn(400, callback=[callback, watch])
     losses = [loss for loss in watch.seen if loss]
     assert np.mean(losses[-50:]) < 0.5 * np.mean(losses[:20])
+
+
+@pytest.mark.parametrize(("make", "told"), [(ppo, True), (dqn, False)])
+def test_values_count_what_is_new_where_windows_tell_it(make, told):
+    config = ModelConfig(value=ValueConfig(weight=1.0, novelty=0.5))
+    callback = JEPAAuxiliaryCallback(training=TRAINING)
+    make("CartPole-v1", config=config).learn(64, callback=callback)
+    assert callback.updates > 0
+    assert (callback.sample().first_visit is not None) == told
 
 
 def test_the_learning_rate_follows_the_algorithms_progress(clock_env):
