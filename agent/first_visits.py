@@ -17,14 +17,16 @@ class FirstVisits:
     def __init__(self, n_envs: int, rows: int) -> None:
         self._rows = rows
         self._seen: list[Counter[bytes]] = [Counter() for _ in range(n_envs)]
+        self._length = [0] * n_envs  # of what is remembered
 
     def begin(self, env: int, observation: npt.NDArray[np.generic]) -> None:
         """An episode begins with the observation."""
-        self._seen[env] = Counter([observation.tobytes()])
+        self.recall(env, observation[None])
 
     def recall(self, env: int, observations: npt.NDArray[np.generic]) -> None:
         """The open episode saw these, [L, ...]."""
         self._seen[env] = Counter(observation.tobytes() for observation in observations)
+        self._length[env] = len(observations)
 
     def arrive(self, env: int, observation: npt.NDArray[np.generic], oldest: npt.NDArray[np.generic]) -> bool:
         """Whether the observation is new to the episode, which has seen it from now on.
@@ -32,7 +34,12 @@ class FirstVisits:
         ``oldest`` is what it saw ``rows`` observations ago, if it is that old, and is forgotten then.
         """
         seen, key = self._seen[env], observation.tobytes()
-        if seen.total() == self._rows:
-            seen.subtract([oldest.tobytes()])
+        if self._length[env] == self._rows:
+            gone = oldest.tobytes()
+            seen[gone] -= 1
+            if not seen[gone]:
+                del seen[gone]
+        else:
+            self._length[env] += 1
         seen[key] += 1
         return seen[key] == 1
