@@ -41,7 +41,9 @@ _MINIGRID = AgentConfig(
         encoder=EncoderConfig(kind="grid", grid_encoder="perceptron", hidden=(256,), layer_norm=True),
         dynamics=DynamicsConfig(target="ema", hidden=256),
         reward=RewardConfig(input="observation", likelihood="signed_bernoulli"),
-        value=ValueConfig(weight=1.0, likelihood="signed_bernoulli", trace=0.9, at_least_outcome=True, gap=0.7),
+        value=ValueConfig(
+            weight=1.0, likelihood="signed_bernoulli", trace=0.9, at_least_outcome=True, gap=0.7, novelty=0.01
+        ),
         termination=TerminationConfig(weight=1.0),
         # Before the first reward nothing else keeps observations apart, which exploring in latent space needs.
         auxiliaries=(AuxiliaryConfig(target="random_linear", size=64),),
@@ -50,8 +52,9 @@ _MINIGRID = AgentConfig(
     # The best of 49 imagined leaves may be the one whose value errs most: Q at the root tempers that.
     planner=PlannerConfig(kind="exhaustive", horizon=2, trace=0.8, temperature=0.01, revisit_cost=0.1),
     # What MiniGrid pays falls with the time taken, which no observation shows.
-    replay=ReplayConfig(capacity=200_000, prioritised_fraction=0.25, rewards="sign"),
-    exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.8, epsilon_end=0.1),
+    replay=ReplayConfig(capacity=200_000, rewards="sign"),
+    # Once something was rewarded plans, whose values count what is new, explore better than seeking it step by step.
+    exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.1, epsilon_end=0.1),
     training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=32, transitions=5, learning_rate=1e-3),
 )
 

@@ -22,6 +22,28 @@ def todays_form(kept: Any) -> Any:
     return {name: _completed(entry) if name in AGENTS else todays_form(entry) for name, entry in kept.items()}
 
 
+def changed_settings(kept: Any, today: AgentConfig) -> list[str]:
+    """The options that make of an agent's settings those of a kept cell, ``--NAME VALUE`` each; none where they agree.
+
+    A setting that is a sequence or of another kind is named without a value.
+    """
+    before, now = (_leaves(settings) for settings in (_completed(kept), json.loads(json.dumps(dataclasses.asdict(today)))))
+    options = []
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            value = before.get(name)
+            shown = f" {value:g}" if isinstance(value, float) else f" {value}" if isinstance(value, int | str) else ""
+            options.append(f"--{name.replace('_', '-')}{shown}")
+    return options
+
+
+def _leaves(settings: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    nested = [_leaves(value, f"{prefix}.{name}" if prefix else name) for name, value in settings.items()]
+    return {name: value for part in nested for name, value in part.items()}
+
+
 def _completed(agent: Any) -> Any:
     try:
         return json.loads(json.dumps(dataclasses.asdict(from_dict(AgentConfig, _without_retired(agent)))))

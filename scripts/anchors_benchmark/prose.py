@@ -21,6 +21,7 @@ from jepa_rl.scripts.anchors_benchmark.summary import (
 )
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
 from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY_NOTE
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
 from jepa_rl.scripts.reporting.paragraphs import filled
 
@@ -50,6 +51,8 @@ One dot a run, a row per variant; a seed stands at the same height within its ro
 ## What is compared
 
 {variants}
+
+{preset}
 
 All else is the preset of the task (`minigrid`; `counting` for the counting environment) with an EMA target branch
 (`model.dynamics.target ema`), the weights as trained act, and plans are worth what is imagined to their end
@@ -123,6 +126,7 @@ def compose(results: Results, tables: dict[str, str], raw: str, counting: Path) 
     return TEMPLATE.format(
         raw=raw,
         state=_state(results),
+        preset=filled(BEFORE_NOVELTY_NOTE),
         answer=_answer(results),
         merging=_merging(results),
         variants="\n".join(f"- **{variant.name}**: {variant.about}." for variant in VARIANTS),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jepa_rl.agent import AgentConfig, preset
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.grid import Cell, require_known
 from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX, Task, agent_cells, known_task
 from jepa_rl.scripts.train import overridden
@@ -133,6 +134,7 @@ def cells(
 
     def settings(chosen: Task, slug: str) -> dict[str, Any]:
         name = preset_of(chosen)
-        return {"preset": name, "agent": dataclasses.asdict(agent_config(name, options[slug]))}
+        before = BEFORE_NOVELTY if name == "minigrid" else ()
+        return {"preset": name, "agent": dataclasses.asdict(agent_config(name, (*before, *options[slug])))}
 
     return agent_cells(tasks, list(options), seeds, episodes=episodes, settings=settings)

@@ -6,7 +6,9 @@ import textwrap
 
 import numpy as np
 
+from jepa_rl.agent import preset
 from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, budgets_text, holders, state_of
+from jepa_rl.scripts.kept_cells import changed_settings
 from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
@@ -297,10 +299,19 @@ def _listed(settings: dict[str, object]) -> str:
 
 
 def _jepa(results: Results) -> str:
-    presets = sorted({run.cell["settings"]["preset"] for run in results.runs if run.cell["algo"] == "jepa"})
+    ours = [run.cell["settings"] for run in results.runs if run.cell["algo"] == "jepa"]
+    presets = sorted({settings["preset"] for settings in ours})
     if not presets:
         return ""
     named = " and ".join(f"`{name}`" for name in presets)
     gpu = any(run.cell["settings"].get("device") == "cuda" for run in results.runs)
     where = ", trained and acting on a GPU" if gpu else ""
-    return f"- **JEPA**: the preset {named}, one setting for all tasks{where}; every setting is in the raw JSON files.\n"
+    options = {
+        option: None
+        for settings in ours
+        for option in changed_settings(settings["agent"], preset(settings["preset"]).agent)
+    }
+    told = " ".join(f"--agent.{option.removeprefix('--')}" for option in options)
+    but = f", but for the options `{told}`" if told else ""
+    text = f"**JEPA**: the preset {named}{but}, one setting for all tasks{where}; every setting is in the raw JSON files."
+    return "- " + textwrap.indent(filled(text), "  ").lstrip() + "\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jepa_rl.agent import AgentConfig, preset
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.train import overridden
 
@@ -75,6 +76,7 @@ _MINIGRID = (
     # Each row has its own tasks; nothing but its latents decides.
     *("--model.auxiliaries", "--planner.revisit-cost", "0", "--planner.trace", "1", "--acting-weights", "online"),
     *("--exploration.kind", "random", "--n-envs", "8"),
+    *BEFORE_NOVELTY,
     *("--model.dynamics.target", "same", "--model.dynamics.scale-free"),
     *("--model.value.no-trains-encoder", "--model.termination.no-trains-encoder"),
     *("--training.updates-per-step", "0.125", "--training.batch-size", "32", "--training.transitions", "3"),

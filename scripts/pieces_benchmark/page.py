@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY_NOTE
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import TASKS as KNOWN
@@ -25,6 +26,8 @@ TEMPLATE = """\
 `jepa-rl benchmark pieces` trains the preset with each of its pieces switched off once, all else as it is;
 [p-jepa.md](p-jepa.md) says what the pieces are for. `--render` remakes this page from the [raw results]({raw}), `--quick`
 runs two rows on one task.
+
+{preset}
 
 {state}
 
@@ -52,6 +55,7 @@ def render(folder: Path, page: Path) -> Path:
     page.write_text(
         TEMPLATE.format(
             raw=Path(os.path.relpath(folder, page.parent)).as_posix(),
+            preset=filled(BEFORE_NOVELTY_NOTE),
             state=state_of(grid, results.runs, results.unfinished),
             search=_search(results),
             tables="\n\n".join(f"## {task.name}\n\n{table(results, task)}" for task in results.tasks),

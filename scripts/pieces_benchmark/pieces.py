@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jepa_rl.agent import preset
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.grid import Cell, require_known
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task, agent_cells
 from jepa_rl.scripts.train import overridden
@@ -116,7 +117,7 @@ def cells(
     """
     require_known("piece", slugs, SLUGS)
     agents = {
-        piece.slug: dataclasses.asdict(overridden(preset(PRESET).agent, (*piece.options, *extra)))
+        piece.slug: dataclasses.asdict(overridden(preset(PRESET).agent, (*BEFORE_NOVELTY, *piece.options, *extra)))
         for piece in PIECES
         if piece.slug in slugs
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 
 from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY_NOTE
 from jepa_rl.scripts.minigrid_benchmark.summary import MIN_SEEDS, Interval
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES
+from jepa_rl.scripts.reporting.paragraphs import filled
 from jepa_rl.scripts.reporting.tables import estimate
 from jepa_rl.scripts.sb3_benchmark.summary import (
     LEVEL,
@@ -93,6 +96,7 @@ machines. Pre-training's are those of the one agent that all variants of a seed 
 
 - **Tasks**: {tasks}.
 - **Pre-training**: one agent per task and seed, trained with the preset and no further. {agents}
+{preset}
 - **PPO**: {ppo}, on every task and in imagination; actor and critic share the encoder. Every encoder has the architecture
   of the task's preset; {layers} hidden units follow it for the policy and as many for the value.
 - **Auxiliary**: the preset's losses, batches and learning rate; windows come from PPO's own rollouts, with {pace}.
@@ -116,6 +120,7 @@ def compose(results: Results, tables: dict[str, str], raw: str) -> str:
     return TEMPLATE.format(
         raw=raw,
         state=_state(results),
+        preset=textwrap.indent(filled(BEFORE_NOVELTY_NOTE), "  "),
         answer=_answer(results),
         findings="\n".join(_findings(results)) or "There is nothing to compare yet.",
         min_seeds=MIN_SEEDS,

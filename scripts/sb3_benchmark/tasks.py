@@ -9,6 +9,7 @@ from typing import Any
 
 from jepa_rl.agent import preset
 from jepa_rl.scripts.benchmark_results import Budget
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.grid import Cell, require_known
 from jepa_rl.scripts.minigrid_benchmark.baselines import PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.tasks import known_task, short_name
@@ -25,6 +26,7 @@ class Task(Budget):
     """An environment with its budget of environment steps, of which pre-training is a part where there is any."""
 
     preset: str  # of the agent that is pre-trained, and of every encoder's architecture
+    options: tuple[str, ...] = ()  # on top of the preset
     pretraining_steps: int  # environment steps
     imagined_steps: int = 0  # of PPO in the imagined environment; 0 where it is not trained in one
     horizon: int = 1  # steps of an imagined episode
@@ -47,7 +49,7 @@ class Task(Budget):
 
 
 TASKS = (
-    Task("MiniGrid-DoorKey-5x5-v0", 60_000, 3_000, preset="minigrid", pretraining_steps=6_000),
+    Task("MiniGrid-DoorKey-5x5-v0", 60_000, 3_000, preset="minigrid", options=BEFORE_NOVELTY, pretraining_steps=6_000),
     Task(
         "jepa_rl/Counting-v0",
         100_000,
@@ -108,7 +110,7 @@ def cells(
     ``extra`` options change the agents' presets. Raises ValueError for a slug that is no variant's.
     """
     require_known("variant", slugs, SLUGS)
-    agents = {each: dataclasses.asdict(overridden(preset(each.preset).agent, extra)) for each in tasks}
+    agents = {each: dataclasses.asdict(overridden(preset(each.preset).agent, (*each.options, *extra))) for each in tasks}
     return [
         _cell(each, variant, seed, episodes, agents[each])
         for seed in range(seeds)

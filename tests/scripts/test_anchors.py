@@ -19,12 +19,14 @@ from jepa_rl.scripts.anchors_benchmark.prose import _limits
 from jepa_rl.scripts.anchors_benchmark.summary import chance, merged_share, relation
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.corrections import holm
+from jepa_rl.scripts.train import overridden
 
 EASY, HARD = TASKS[0], TASKS[2]
 TINY = [
@@ -63,7 +65,7 @@ def test_each_variant_opens_the_gates_that_it_says(chosen):
 
 
 def test_variants_differ_in_nothing_else():
-    own = preset("minigrid").agent
+    own = overridden(preset("minigrid").agent, BEFORE_NOVELTY)
     base = dataclasses.replace(own, acting_weights="online", planner=dataclasses.replace(own.planner, trace=1.0))
     for cell in cells([EASY], list(NAMES), 1, episodes=1):
         agent = from_dict(AgentConfig, cell["settings"]["agent"])

@@ -1,6 +1,5 @@
 """The benchmarks' committed results are those of today's grids: the commands go on from them."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jepa_rl.scripts.anchors_benchmark import command as anchors
 from jepa_rl.scripts.anchors_benchmark import variants
 from jepa_rl.scripts.control_benchmark import command as control
 from jepa_rl.scripts.control_benchmark import tasks as control_tasks
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.minigrid_benchmark import command as minigrid
 from jepa_rl.scripts.minigrid_benchmark import tasks as minigrid_tasks
@@ -18,6 +18,7 @@ from jepa_rl.scripts.pieces_benchmark import command as pieces
 from jepa_rl.scripts.pieces_benchmark import pieces as switched_off
 from jepa_rl.scripts.sb3_benchmark import command as sb3
 from jepa_rl.scripts.sb3_benchmark import tasks as sb3_tasks
+from jepa_rl.scripts.train import overridden
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,23 +29,23 @@ def beside_baselines(tasks, name):
 
 
 def of_unseen_tasks():
-    agent, episodes = preset("minigrid").agent, minigrid_tasks.EPISODES
+    agent, episodes = overridden(preset("minigrid").agent, BEFORE_NOVELTY), minigrid_tasks.EPISODES
     tasks, seeds = minigrid_tasks.UNSEEN_TASKS, minigrid_tasks.SEEDS
     return minigrid_tasks.cells(tasks, minigrid_tasks.ALGORITHMS, seeds, preset="minigrid", agent=agent, episodes=episodes)
 
 
 def of_random_stretches():
-    agent, episodes = preset("minigrid").agent, minigrid_tasks.EPISODES
-    agent = dataclasses.replace(agent, exploration=dataclasses.replace(agent.exploration, random_share=0.5))
+    agent = overridden(preset("minigrid").agent, (*BEFORE_NOVELTY, "--exploration.random-share", "0.5"))
+    episodes = minigrid_tasks.EPISODES
     tasks = (*minigrid_tasks.TASKS, *minigrid_tasks.UNSEEN_TASKS)
     return minigrid_tasks.cells(tasks, ["jepa"], 1, preset="minigrid", agent=agent, episodes=episodes)
 
 
 def of_pictures():
-    chosen = preset("minigrid-pixels")
+    chosen, episodes = preset("minigrid-pixels"), minigrid_tasks.EPISODES
     return minigrid_tasks.cells(
         *(minigrid_tasks.TASKS, ["jepa"], minigrid_tasks.SEEDS),
-        **{"preset": "minigrid-pixels", "agent": chosen.agent, "episodes": minigrid_tasks.EPISODES},
+        **{"preset": "minigrid-pixels", "agent": overridden(chosen.agent, BEFORE_NOVELTY), "episodes": episodes},
         **{"env": chosen.env, "device": "cuda"},
     )
 
