@@ -1,6 +1,7 @@
 """The MiniGrid benchmark: what counts as success, what is held out, when a rate holds, and what is written down."""
 
 import csv
+import dataclasses
 import functools
 import json
 import re
@@ -42,6 +43,7 @@ from jepa_rl.scripts.minigrid_benchmark.summary import (
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, UNSEEN_TASKS, Task, cells, task
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.reporting.drawing import ALGORITHM_COLOURS, VERMILION
+from jepa_rl.scripts.train import overridden
 
 LEFT, RIGHT, FORWARD = range(3)
 AHEAD = (3, 5)  # the cell before the agent, in its view
@@ -444,12 +446,13 @@ def test_what_was_never_held_is_said(values, text):
     assert held_text(values, 60_000) == text
 
 
-def write_run(folder, chosen, algorithm, seed, success):
+def write_run(folder, chosen, algorithm, seed, success, options=()):
     """A finished cell with a curve of sampled success."""
     name, budget = f"{chosen.name}-{algorithm}", chosen.budget(algorithm)
+    settings = {"preset": "minigrid", "agent": dataclasses.asdict(overridden(preset("minigrid").agent, options))}
     cell = {
         **{"name": name, "seed": seed, "env_id": chosen.env_id, "algo": algorithm, "env_steps": budget.env_steps},
-        **{"eval_every": budget.eval_every, "episodes": 50, "settings": {"preset": "minigrid"}},
+        **{"eval_every": budget.eval_every, "episodes": 50, "settings": settings},
     }
     (folder / f"{name}-seed{seed}.json").write_text(json.dumps({"cell": cell, "version": 1}))
     with (folder / f"{name}-seed{seed}.csv").open("w", newline="") as file:
@@ -528,6 +531,18 @@ def test_crossings_repeat_themselves_and_four_rooms_do_not(name, shared):
             yield bare.grid.encode().tobytes(), tuple(bare.agent_pos), bare.agent_dir
 
     assert sum(layout in set(layouts(0, 400)) for layout in layouts(HELDOUT_SEED, 10)) == shared
+
+
+def test_the_page_says_which_settings_of_the_preset_were_changed(tmp_path):
+    def page(options):
+        write_run(tmp_path, Task("MiniGrid-DoorKey-5x5-v0", 3_000, 1_000), "jepa", 0, [0.1, 0.2, 0.3], options)
+        return " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
+
+    assert "**JEPA**: the preset `minigrid`, one setting for all tasks;" in page(())
+    told = (
+        "the preset `minigrid`, but for the options `--agent.model.value.novelty 0 --agent.planner.horizon 1`, one setting"
+    )
+    assert told in page(("--planner.horizon", "1", "--model.value.novelty", "0"))
 
 
 def test_a_page_of_pictures_names_its_task_and_speaks_of_one_seed_only_where_there_is_one(tmp_path):

@@ -10,12 +10,14 @@ import torch
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.agent.config import from_dict
 from jepa_rl.scripts.cli import run
+from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.minigrid_benchmark.tasks import task as known_task
 from jepa_rl.scripts.pieces_benchmark import command
 from jepa_rl.scripts.pieces_benchmark.page import _search, _spacing
 from jepa_rl.scripts.pieces_benchmark.pieces import PRESET, SLUGS, TASKS, cells
+from jepa_rl.scripts.train import overridden
 
 TINY = [
     *("--agent.model.latent-dim", "8", "--agent.model.encoder.hidden", "8", "--agent.model.dynamics.hidden", "8"),
@@ -32,7 +34,7 @@ def differences(first: object, second: object, path: str = "") -> set[str]:
 
 
 def test_each_row_switches_off_what_it_says_and_nothing_else():
-    base = preset(PRESET).agent
+    base = overridden(preset(PRESET).agent, BEFORE_NOVELTY)
     found = {
         cell["algo"]: differences(base, from_dict(AgentConfig, cell["settings"]["agent"]))
         for cell in cells(TASKS[:1], SLUGS, 1, episodes=1)
