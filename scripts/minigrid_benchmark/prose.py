@@ -123,7 +123,7 @@ CHOSEN_HERE = """\
   same held-out episodes, so that their figures flatter them somewhat{theirs}.
 """
 CHOSEN_ELSEWHERE = """\
-- **Choice of settings**: our preset was chosen on other tasks (docs/minigrid.md), before anything was run on these{theirs}.
+- **Choice of settings**: our preset was chosen on other tasks (docs/minigrid.md), by no run on these{theirs}.
 """
 SYMBOLS = """the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction{theirs}."""
 THEIR_SYMBOLS = """,

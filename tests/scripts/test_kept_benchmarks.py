@@ -29,7 +29,7 @@ def beside_baselines(tasks, name):
 
 
 def of_unseen_tasks():
-    agent, episodes = overridden(preset("minigrid").agent, BEFORE_NOVELTY), minigrid_tasks.EPISODES
+    agent, episodes = preset("minigrid").agent, minigrid_tasks.EPISODES
     tasks, seeds = minigrid_tasks.UNSEEN_TASKS, minigrid_tasks.SEEDS
     return minigrid_tasks.cells(tasks, minigrid_tasks.ALGORITHMS, seeds, preset="minigrid", agent=agent, episodes=episodes)
 
