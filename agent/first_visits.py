@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 
 class FirstVisits:
-    """What the open episode of each environment has seen, as far back as ``rows`` observations.
+    """What the open episode of each environment has seen, as far back as its rows are stored, and what was new to it.
 
-    Observations are the same where every byte is.
+    Observations are the same where every byte is. Rows lie as in ``SequenceReplay``, whose columns "observation",
+    "has_action" and "first_visit" it reads, and the last of which it writes.
+
+    Args:
+        n_envs: environments that step together.
+        ring: rows of each.
     """
 
-    def __init__(self, n_envs: int, rows: int) -> None:
-        self._rows = rows
+    def __init__(self, n_envs: int, ring: int) -> None:
+        self._n_envs = n_envs
+        self._ring = ring
         self._seen: list[Counter[bytes]] = [Counter() for _ in range(n_envs)]
         self._length = [0] * n_envs  # of what is remembered
 
-    def begin(self, env: int, observation: npt.NDArray[np.generic]) -> None:
-        """An episode begins with the observation."""
-        self.recall(env, observation[None])
+    def note(self, column: Mapping[str, Array], env: Array, row: Array, observation: Array, *, begins: bool) -> None:
+        """The listed environments see the observations [m, ...], before these are written to the rows [m]."""
+        for each, at, seen in zip(env.tolist(), row.tolist(), observation, strict=True):
+            if begins:
+                self._remember(each, seen[None])
+            else:
+                column["first_visit"][self._before(at)] = self._arrive(each, seen, oldest=column["observation"][at])
 
-    def recall(self, env: int, observations: npt.NDArray[np.generic]) -> None:
-        """The open episode saw these, [L, ...]."""
+    def recall(self, column: Mapping[str, Array], open_row: Array, written: Array) -> None:
+        """Know again what the open episodes saw, from their rows; ``written`` is how many were opened in each ring."""
+        for env, newest in enumerate(open_row.tolist()):
+            rows = [newest]
+            while len(rows) < min(written[env], self._ring) and column["has_action"][before := self._before(rows[-1])]:
+                rows.append(before)
+            self._remember(env, column["observation"][rows])
+
+    def _before(self, row: int) -> int:
+        return (row - self._n_envs) % (self._ring * self._n_envs)
+
+    def _remember(self, env: int, observations: Array) -> None:
         self._seen[env] = Counter(observation.tobytes() for observation in observations)
         self._length[env] = len(observations)
 
-    def arrive(self, env: int, observation: npt.NDArray[np.generic], oldest: npt.NDArray[np.generic]) -> bool:
-        """Whether the observation is new to the episode, which has seen it from now on.
-
-        ``oldest`` is what it saw ``rows`` observations ago, if it is that old, and is forgotten then.
-        """
+    def _arrive(self, env: int, observation: Array, *, oldest: Array) -> bool:
+        """Whether the observation is new; ``oldest`` is forgotten, where the episode fills the ring."""
         seen, key = self._seen[env], observation.tobytes()
-        if self._length[env] == self._rows:
+        if self._length[env] == self._ring:
             gone = oldest.tobytes()
             seen[gone] -= 1
             if not seen[gone]:

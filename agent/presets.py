@@ -53,7 +53,7 @@ _MINIGRID = AgentConfig(
     planner=PlannerConfig(kind="exhaustive", horizon=2, trace=0.8, temperature=0.01, revisit_cost=0.1),
     # What MiniGrid pays falls with the time taken, which no observation shows.
     replay=ReplayConfig(capacity=200_000, rewards="sign"),
-    # Once something was rewarded plans, whose values count what is new, explore better than seeking it step by step.
+    # Once something was rewarded, plans explore, whose values count what is new.
     exploration=ExplorationConfig(kind="novelty", warmup=0, epsilon_start=0.1, epsilon_end=0.1),
     training=TrainingConfig(updates_per_step=1.0, starts=500, batch_size=32, transitions=5, learning_rate=1e-3),
 )

@@ -75,7 +75,6 @@ class SequenceReplay:
         self._prioritised_fraction = prioritised_fraction
         self._rewards = rewards
         self._discount = discount
-        self._first_visits = first_visits
         self._layout = RowLayout(
             n_envs=n_envs,
             observation=(observation_shape, observation_dtype),
@@ -210,14 +209,15 @@ class SequenceReplay:
         for name, column in self._column.items():
             column[: len(state[name])] = state[name]
         self._refill_queues()
-        self._recall_open_episodes()
+        if self._visits is not None and self._written.all():
+            self._visits.recall(self._column, self._open_row(), self._written)
 
     def _clear(self) -> None:
         self._column = self._layout.columns(self._rows)
         self._written = np.zeros(self._n_envs, np.int64)  # rows ever opened, in each environment
         self._starts = RowQueue(self._n_envs, self._ring)
         self._rewarded = RowQueue(self._n_envs, self._ring)
-        self._visits = FirstVisits(self._n_envs, self._ring)
+        self._visits = FirstVisits(self._n_envs, self._ring) if "first_visit" in self._column else None
 
     def _used(self, written: Array) -> int:
         return min(max(int(written.max()), 0), self._ring) * self._n_envs
@@ -232,8 +232,8 @@ class SequenceReplay:
         """
         column = self._column
         row = self._written[env] % self._ring * self._n_envs + env
-        if self._first_visits:
-            self._visit(env, row, observation, arrived=reward is not None)
+        if self._visits is not None:
+            self._visits.note(column, env, row, observation, begins=reward is None)
         lost = column["has_action"][row]
         self._starts.pop_oldest(env[lost])
         self._rewarded.pop_oldest(env[lost & self._is_rewarded(row)])
@@ -249,15 +249,6 @@ class SequenceReplay:
             before = (row - self._n_envs) % self._rows
             rewarded = self._is_rewarded(before)
             self._rewarded.push(env[rewarded], before[rewarded])
-
-    def _visit(self, env: Array, row: Array, observation: Array, *, arrived: bool) -> None:
-        """Note what the listed environments see, to be written to ``row``; ``arrived`` unless an episode begins."""
-        for each, at, seen in zip(env.tolist(), row.tolist(), observation, strict=True):
-            if arrived:
-                before = (at - self._n_envs) % self._rows
-                self._column["first_visit"][before] = self._visits.arrive(each, seen, self._column["observation"][at])
-            else:
-                self._visits.begin(each, seen)
 
     def _is_rewarded(self, row: Array) -> Array:
         """Whether the transition that starts at each row paid a reward that is not kept from the reward task."""
@@ -295,16 +286,11 @@ class SequenceReplay:
             fields[name][~alive] = 0
         return Batch(
             alive=torch.from_numpy(alive),
-            first_visit=self._first_visits_of(row[:, :-1], alive),
+            first_visit=self._layout.first_visit(column, row[:, :-1], alive),
             targets=self._layout.targets(column, row),
             shown=self._layout.shown(column, row),
             **{name: torch.from_numpy(field) for name, field in fields.items()},
         )
-
-    def _first_visits_of(self, row: Array, alive: Array) -> torch.Tensor | None:
-        if not self._first_visits:
-            return None
-        return torch.from_numpy(self._column["first_visit"].take(row, axis=0) & alive)
 
     def _require_rings(self, written: Array, has_action: Array) -> None:
         if written.min() < 0 or (written.any() and not written.all()):
@@ -321,14 +307,3 @@ class SequenceReplay:
             row = row[self._column["has_action"][row]]
             self._starts.fill(env, row)
             self._rewarded.fill(env, row[self._is_rewarded(row)])
-
-    def _recall_open_episodes(self) -> None:
-        """Note again what the open episodes saw, from the rows that are stored of them."""
-        if not self._first_visits or not self._written.all():
-            return
-        for env, newest in enumerate(self._open_row().tolist()):
-            rows = [newest]
-            stored = min(int(self._written[env]), self._ring)
-            while len(rows) < stored and self._column["has_action"][before := (rows[-1] - self._n_envs) % self._rows]:
-                rows.append(before)
-            self._visits.recall(env, self._column["observation"][rows])

@@ -114,6 +114,12 @@ class RowLayout:
         values = torch.from_numpy(column["shown"].take(row, axis=0))
         return dict(zip(self._partial, values.unbind(-1), strict=True))
 
+    def first_visit(self, column: Mapping[str, Array], row: Array, alive: Array) -> torch.Tensor | None:
+        """Whether the transition of each row [B, T] that is ``alive`` led to what was new, bool[B, T]; None if not kept."""
+        if "first_visit" not in self._fields:
+            return None
+        return torch.from_numpy(column["first_visit"].take(row, axis=0) & alive)
+
     def reward_shown(self, column: Mapping[str, Array], row: Array) -> Array:
         """Whether the reward task may know the observation of each row."""
         if "reward" not in self._partial:
