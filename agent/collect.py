@@ -15,7 +15,7 @@ from jepa_rl.agent.env_faults import naming_dead_processes, successors
 from jepa_rl.agent.episode_memory import EpisodeMemory
 from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.familiarity import Familiarity
-from jepa_rl.agent.novelty import NoveltySeeking
+from jepa_rl.agent.novelty import NoveltySeeking, Successes
 from jepa_rl.agent.observations import ObservationAdapter
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
@@ -126,8 +126,9 @@ class Collector:
         positions = [tuple(position) for position in self.venv.env_method("position")]
         if positions == [(number, len(taken)) for number, taken in zip(self.episode, self.open_actions, strict=True)]:
             return True
-        if self.rebuildable and self.episode.max() < 0:
-            self.venv.seed(seed)
+        if self.episode.max() < 0:  # seeded, and not reset yet
+            if self.rebuildable:
+                self.venv.seed(seed)
             return False
         if self.rebuildable and not self.rebuild(seed):
             return True
@@ -145,6 +146,13 @@ class Collector:
         # They stand in the open episodes now: where no seed waits for it, the next reset opens the ones after.
         self.venv._reset_seeds()
         return lost
+
+    def close_episodes(self, seed: int) -> None:
+        """Stand where the episodes of the last step began, so that the next reset opens the ones after them."""
+        self.open_actions = [[] for _ in self.open_actions]
+        for env, episode in enumerate(self.episode.tolist()):
+            self.venv.env_method("rebuild_episode", seed + env, episode, [], indices=[env])
+        self.venv._reset_seeds()
 
     @property
     def begun(self) -> bool:
@@ -180,7 +188,8 @@ class Collector:
             env_action = self._actions.to_env(action)
             with naming_dead_processes(self.venv):
                 self._astray = True
-                following, reward, done, infos = self.venv.step(env_action)
+                # A copy: what an environment does to its action must not reach what is remembered.
+                following, reward, done, infos = self.venv.step(env_action.copy())
             result = VectorStep(
                 action=env_action, observation=following, reward=reward, done=done, info=infos, decision=decision
             )
@@ -259,11 +268,14 @@ def make_collector(
     streams: RandomStreams,
     decide: Decide,
     familiarity: Familiarity | None,
+    successes: Successes,
 ) -> Collector:
     """The collector of an agent in ``venv``, with an empty replay.
 
     It keeps memories of the open episodes with ``familiarity``, where exploration needs them; for a planner that does, see
-    ``Collector.remember_with``. Raises ValueError where exploration needs them and there is no ``familiarity``.
+    ``Collector.remember_with``. ``successes`` are the agent's to keep.
+
+    Raises ValueError where exploration needs ``familiarity`` and there is none.
     """
     target_reader = TargetReader(config.model, observations, streams)
     replay = SequenceReplay(
@@ -287,7 +299,7 @@ def make_collector(
         )
     explorer: Explorer
     if seeks:
-        explorer = NoveltySeeking(config.exploration, venv.num_envs, *actions.counts)
+        explorer = NoveltySeeking(config.exploration, venv.num_envs, actions.counts[0], successes)
     else:
         explorer = RandomActions(config.exploration, actions, venv.num_envs)
     collector = Collector(

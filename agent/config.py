@@ -43,7 +43,7 @@ class ExplorationConfig:
 
     kind: ExplorationKind = "planner"
     """planner: the agent's own planner, with random actions mixed in; random: uniform actions throughout; novelty: the
-    planner's, with steps mixed in that seek what the episode has not seen; until something was rewarded all of them do. It
+    planner's, with steps mixed in that seek what the episode has not seen; until a reward was positive all of them do. It
     needs Discrete actions."""
     random_share: float = 0.0
     """novelty: the share of those draws after which seeking steps take uniform actions instead. An action that the model
@@ -57,8 +57,8 @@ class ExplorationConfig:
     """Environment steps of a call of ``learn`` with random actions only, before the planner takes over; they are counted
     from 0 again unless it is called with ``reset_num_timesteps=False``. novelty has no such phase."""
     epsilon_start: float = 1.0
-    """Share of random actions right after the warm-up. With novelty, the share of seeking steps once something was
-    rewarded; it falls as more episodes are."""
+    """Share of random actions right after the warm-up. With novelty, the share of seeking steps once a reward was
+    positive; it falls as more episodes have one."""
     epsilon_end: float = 0.1
     """Share of random actions at the end of the schedule and after; with novelty, the least share of seeking steps."""
     epsilon_steps: int = 5_000

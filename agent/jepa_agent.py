@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from jepa_rl.agent.acting import PlanningAlgorithm
 from jepa_rl.agent.algorithm import existing_device, file_of, with_suffix
 from jepa_rl.agent.checkpoint import read_checkpoint, write_checkpoint
 from jepa_rl.agent.collect import make_collector
@@ -23,8 +22,9 @@ from jepa_rl.agent.env_faults import naming_dead_processes
 from jepa_rl.agent.episodes import EnvLike, as_vec_env
 from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.learner import Learner
+from jepa_rl.agent.novelty import Successes
 from jepa_rl.agent.observations import ObservationAdapter
-from jepa_rl.agent.offline import store_episode
+from jepa_rl.agent.offline import OfflineTraining
 from jepa_rl.agent.presets import Preset, preset
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
@@ -34,7 +34,7 @@ from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import WorldModel
 
 
-class JEPAAgent(PlanningAlgorithm):
+class JEPAAgent(OfflineTraining):
     """A Stable-Baselines3 algorithm: its callbacks, logger, Monitor, VecEnvs and evaluate_policy serve as they are.
 
     Args:
@@ -96,7 +96,8 @@ class JEPAAgent(PlanningAlgorithm):
             # As Stable-Baselines3's set_random_seed does: on a GPU, too, the same seed is to give the same run.
             torch.backends.cudnn.deterministic = True
         self.action_adapter = ActionAdapter(self.action_space)
-        self.observation_adapter = ObservationAdapter(self.observation_space, self.config.model.encoder.kind)
+        encoder = self.config.model.encoder
+        self.observation_adapter = ObservationAdapter(self.observation_space, encoder.kind, vocabulary=encoder.vocabulary)
         self.streams = RandomStreams(self.seed)
         self.learner = Learner(
             self.config,
@@ -108,6 +109,7 @@ class JEPAAgent(PlanningAlgorithm):
             device=self.device,
         )
         counts = self.action_adapter.counts
+        self.successes = Successes()
         one_choice = len(counts) == 1 and not self.action_adapter.shape
         self.familiarity = Familiarity(counts[0], self._model_to_act_with) if one_choice else None
         self.policy = self.model  # type: ignore[assignment]  # where Stable-Baselines3's callbacks look for a module
@@ -121,6 +123,12 @@ class JEPAAgent(PlanningAlgorithm):
 
     def set_planner(self, config: PlannerConfig) -> None:
         super().set_planner(config)
+        if config.revisit_cost and self.familiarity and self.familiarity.error is None and self.steps_taken:
+            warnings.warn(
+                "the agent was trained without a memory of the episode, so that nothing is known of how well its dynamics "
+                "imagine: planner.revisit_cost counts only places where the episode acted before",
+                stacklevel=2,
+            )
         if self.env is not None:
             self._tell_collector()
 
@@ -139,6 +147,7 @@ class JEPAAgent(PlanningAlgorithm):
             streams=self.streams,
             decide=self._decide,
             familiarity=self.familiarity,
+            successes=self.successes,
         )
         self._tell_collector()
         self.replay = self.collector.replay
@@ -226,58 +235,9 @@ class JEPAAgent(PlanningAlgorithm):
         """Whether the last step of all environments passed a multiple of ``interval`` environment steps."""
         return self.num_timesteps // interval > (self.num_timesteps - self.n_envs) // interval
 
-    def add_episode(
-        self, observations: Sequence[Any], actions: npt.ArrayLike, rewards: npt.ArrayLike, *, terminated: bool
-    ) -> None:
-        """Put L steps of an episode from elsewhere into the replay, for ``train``; ``learn`` then begins new ones.
-
-        The agent must have one environment (``n_envs`` 1), which says what the spaces are.
-
-        Args:
-            observations: L + 1 of them, as the environment gives them, the final one included.
-            actions: L, as the environment takes them.
-            rewards: [L], environment units.
-            terminated: whether the episode ended with its last step; False where it was cut off there.
-
-        Raises ValueError for an agent of several environments and for lengths that do not fit together.
-        """
-        if self.n_envs != 1:
-            raise ValueError(f"add_episode needs an agent of one environment (n_envs 1), got one of {self.n_envs}")
-        store_episode(
-            self.replay,
-            observation=np.stack([self.observation_adapter.pack(observation) for observation in observations]),
-            action=self.action_adapter.from_env(actions),
-            reward=rewards,
-            terminated=terminated,
-        )
-        self._last_obs = None  # the episode that was open in the environment is no longer the replay's newest
-
-    def train(self, updates: int) -> None:
-        """Take ``updates`` gradient steps on batches from the replay; none while it is empty.
-
-        Outside of ``learn`` they come on top of those that it takes, whose number they leave as it is. Under a cosine
-        schedule the learning rate is that of the moment: the full one before the first ``learn``, next to none after one
-        that came to its end.
-        """
-        before = self._n_updates
-        try:
-            self._update(updates)
-        finally:
-            self.updates_besides += self._n_updates - before
-
     def _take_due_updates(self) -> None:
         taken = self._n_updates - self.updates_besides
         self._update(self.config.training.updates_by(self.steps_taken) - taken)
-
-    def _update(self, updates: int) -> None:
-        if not len(self.replay):
-            return  # it was not loaded: the updates that are due wait for the first step
-        training = self.config.training
-        for _ in range(updates):
-            batch = self.replay.sample(training.batch_size, training.transitions, self.streams.replay)
-            figures = self.learner.update(batch.to(self.device), training.rate_share(self._current_progress_remaining))
-            self._n_updates += 1
-            self.training_log.updates.add(figures)
 
     def dump_logs(self) -> None:
         """Write the log now, besides every ``log_interval`` steps of ``learn``."""

@@ -27,12 +27,18 @@ class ObservationAdapter:
     A single space keeps its arrays. A Dict or Tuple becomes one uint8 row, the bytes of its parts one after another (UTF-8
     for texts): nothing is rounded, images keep one byte per pixel, and what holds observations goes on holding one array.
 
+    Args:
+        space: of the observations.
+        kind: ``ModelConfig.encoder.kind``.
+        vocabulary: of the encoder of grids, where it has fewer symbols than ``space`` allows.
+
     Raises ValueError as ``observation_spec`` does.
     """
 
-    def __init__(self, space: spaces.Space[Any], kind: EncoderKind) -> None:
+    def __init__(self, space: spaces.Space[Any], kind: EncoderKind, *, vocabulary: int | None = None) -> None:
         self.space = space
-        self.spec = observation_spec(space, kind)
+        spec = observation_spec(space, kind)
+        self.spec = spec if vocabulary is None else spec.within(vocabulary)
         self._is_row = self.spec.kind == "row"
         specs = self.spec.parts if self._is_row else (self.spec,)
         leaves = leaves_of("observation", space)
@@ -46,8 +52,8 @@ class ObservationAdapter:
         Rows that are packed already stay as they are.
 
         Raises:
-            ValueError: a part is missing, its shape does not fit the space, a choice is none of a Discrete space's, or a
-                value is beyond FAR though its bounds are near.
+            ValueError: a part is missing, its shape does not fit the space, a choice is none of a Discrete space's, a
+                symbol none of the encoder's, or a value is beyond FAR though its bounds are near.
             TypeError: values that the space's dtype cannot hold.
             FloatingPointError: a value is not finite, naming the part and the environment.
         """
@@ -107,6 +113,8 @@ class _Part:
                 raise TypeError(f"{self.name} must be {dtype}, got {given.dtype} with values that it cannot hold{hint}")
             if self.spec.kind == "onehot":
                 self._require_choices(array)
+            if self.spec.kind == "grid":
+                self._require_symbols(array)
         elif not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.reshape(-1, self.size)).all(axis=1))[0]
             raise FloatingPointError(
@@ -136,6 +144,16 @@ class _Part:
         low = np.reshape(self.spec.starts, self.shape)
         if (array < low).any() or (array >= low + np.reshape(self.spec.counts, self.shape)).any():
             raise ValueError(f"{self.name} must lie in {self.space}, got {array.tolist()}")
+
+    def _require_symbols(self, array: Array) -> None:
+        """Once in the replay, a symbol that the encoder lacks would stop every update that it is drawn for."""
+        symbols = array.reshape(-1, self.shape[-1])
+        if (symbols < 0).any() or (symbols >= self.spec.counts).any():
+            highest = [count - 1 for count in self.spec.counts]
+            raise ValueError(
+                f"{self.name} must have symbols from 0 to {highest} in its planes, by space and model.encoder.vocabulary, "
+                f"got {symbols.min(0).tolist()} to {symbols.max(0).tolist()}"
+            )
 
     def write(self, piece: Array) -> Any:
         """What was read, from its bytes [..., bytes]."""

@@ -37,7 +37,7 @@ class SequenceReplay:
         action_shape, action_dtype: of one action, as in ``Batch``.
         prioritised_fraction: share of each batch, in expectation where it is no whole number, whose windows contain a
             rewarded (non-zero) transition; the rest is uniform, and all of it while nothing rewarded is stored.
-        rewards: "sign" keeps the sign of each reward, and so of the labels that are rewards.
+        rewards: "sign" keeps the sign of each reward, and of each label, which stands for one.
         discount: per step, of the ``outcome`` of transitions.
         target_sizes: numbers per observation of each auxiliary task that is read from the environment.
         partial: names of the tasks that know a part of the observations only. With "reward" among them, a reward that is
@@ -152,6 +152,7 @@ class SequenceReplay:
         label = np.full(self._n_envs, np.nan) if label is None else label
         given = np.flatnonzero(~np.isnan(label))
         label = self._layout.checked("label", label, "label", given)
+        label = np.sign(label) if self._rewards == "sign" else label
         successor_targets = self._layout.checked_targets("next_targets", next_targets, env)
         first_targets = self._layout.checked_targets("reset_targets", reset_targets, ended)
 

@@ -115,10 +115,10 @@ class JEPAAuxiliaryCallback(BaseCallback):
             if ours != theirs:
                 whose = "model_config" if agent is None else "the run's model"
                 raise ValueError(f"{whose}.{name} must be that of the features extractor, {theirs}, got {ours}")
-        if collected := [*(task.target for task in config.read_from_environment), *config.label_fractions]:
+        if collected := config.labelled_while_collecting:
             raise ValueError(
                 "model_config must be without tasks that are read from the environment or labelled in part, which only "
-                f"JEPAAgent collects labels for, got {', '.join(dict.fromkeys(collected))}"
+                f"JEPAAgent collects labels for, got {', '.join(collected)}"
             )
         if agent and agent.action_space != self.model.action_space:
             raise ValueError(f"run must be of the actions {self.model.action_space}, got {agent.action_space}")

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "wall_seconds", "_total_timesteps")
 
-NEWER_COUNTERS = ("updates_besides",)  # 0 in files that were written before they existed
+# What they are in files that were written before they existed.
+NEWER_COUNTERS = {"updates_besides": 0, "_current_progress_remaining": 1.0}
 
 COLLECTOR_ARRAYS = ("plan", "warm", "episode")
 
@@ -60,6 +61,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
         "attachments": agent.attachments,
         "logging": {"tensorboard_log": agent.tensorboard_log, "verbose": agent.verbose},
         "prediction_error": None if agent.familiarity is None else agent.familiarity.error,
+        "exploration": dataclasses.asdict(agent.successes),
         "collector": None,
     }
     tensors = {f"model/{name}": value for name, value in agent.model.state_dict().items()}
@@ -121,12 +123,14 @@ def restore(
         agent.set_planner(from_dict(PlannerConfig, state["planner"]))
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
-        for name in NEWER_COUNTERS:
-            setattr(agent, name, state["counters"].get(name, 0))
+        for name, before in NEWER_COUNTERS.items():
+            setattr(agent, name, state["counters"].get(name, before))
         agent.training_log.load_state(state["training_log"])
         agent.attachments = dict(state["attachments"])
         if agent.familiarity is not None:
             agent.familiarity.error = state["prediction_error"]
+        for name, value in state.get("exploration", _older_successes(checkpoint.arrays)).items():
+            setattr(agent.successes, name, value)
         agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
         agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
         agent.streams.load_state(state["streams"], _part(checkpoint.tensors, "streams"))
@@ -179,6 +183,12 @@ def own_moments(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict
     return {**given, "state": state}
 
 
+def _older_successes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """``Successes`` where files had them while they belonged to the replay."""
+    names = {"any": "exploration/rewarded", "share": "exploration/success"}
+    return {name: arrays[older].item() for name, older in names.items() if older in arrays}
+
+
 def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     agent.replay.load_state(_part(arrays, "replay"))
     collector = agent.collector
@@ -196,10 +206,14 @@ def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any]) -> Non
     """Bring the environments to the middle of their open episodes; else ``learn`` begins new ones."""
     collector = agent.collector
     assert agent.env is not None and agent.seed is not None
-    if not (saved["rebuildable"] and collector.rebuildable):
+    if not collector.rebuildable:
         collector.forget_episodes()  # learn() will reset the environments
-        if not collector.rebuildable:
-            _seed_anew(agent)
+        _seed_anew(agent)
+        return
+    if not saved["rebuildable"]:
+        if collector.begun:
+            with naming_dead_processes(agent.env):
+                collector.close_episodes(agent.seed)
         return
     with naming_dead_processes(agent.env):
         lost = collector.rebuild(agent.seed)

@@ -13,6 +13,7 @@ from jepa_rl.agent.observation_spaces import is_text, text_space
 from jepa_rl.planners import ActionSpec, BoxActions, DiscreteActions, MultiDiscreteActions
 
 SUPPORTED_ACTIONS = "Discrete, MultiDiscrete, MultiBinary, bounded Box"
+ROUNDING = 1e-6  # of a Box's range: how far beyond its ends an action may be computed
 _CHANGE = "wrap the environment in gymnasium.wrappers.TransformAction"
 
 
@@ -70,14 +71,25 @@ class ActionAdapter:
         return scaled.reshape(batch_shape).astype(self.space.dtype)
 
     def from_env(self, taken: npt.ArrayLike) -> np.ndarray:
-        """The inverse of ``to_env``: environment actions [N, *space.shape] as the agent's, [N, ...]."""
+        """The inverse of ``to_env``: environment actions [N, *space.shape] as the agent's, [N, ...].
+
+        Raises ValueError for actions that the space does not hold.
+        """
         taken = np.asarray(taken)
         flat = taken.reshape(len(taken), *self.shape)
         if self.counts:
-            return (flat - self.start).astype(np.int64)
-        # A dimension whose bounds coincide has one action; 0 stands for it.
-        share = np.divide(flat - self.low, self.range, out=np.full(flat.shape, 0.5), where=self.range > 0)
-        return (2 * share - 1).astype(np.float32)
+            numbers = flat - self.start
+            valid = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < np.array(self.counts).reshape(self.shape))
+            converted = numbers.astype(np.int64)
+        else:
+            # A dimension whose bounds coincide has one action; 0 stands for it.
+            share = np.divide(flat - self.low, self.range, out=np.full(flat.shape, 0.5), where=self.range > 0)
+            valid = (share >= -ROUNDING) & (share <= 1 + ROUNDING)
+            converted = (2 * share - 1).clip(-1, 1).astype(np.float32)
+        if not valid.all():
+            outside = taken[np.argwhere(~valid)[0][0]]
+            raise ValueError(f"actions must lie in {self.space}, got {outside}")
+        return converted
 
     def random(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Uniform agent actions [n, ...]."""

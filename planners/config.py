@@ -54,7 +54,8 @@ class PlannerConfig:
     """Units of return by which a plan is worth less for each time that the episode was where its first action leads; for
     Discrete actions. On its way to a goal an optimal policy of a deterministic environment never comes back to where it
     was: one that does is mistaken about a value, or sees too little of the state, and may go round for ever. Leave it at 0
-    where coming back pays."""
+    where coming back pays. Where the agent was trained without a memory of the episode, only places where it acted before
+    count, for nothing is known of how well the dynamics imagine others."""
 
     momentum: float = 0.3
     """cem, mppi: share of the old distribution that a refit keeps; more guards against settling early."""

@@ -30,7 +30,8 @@ class DynamicsConfig:
     weight: float = 1.0
     """Weight of L_dyn; 0 switches it off. T is then trained by heads on imagined latents alone, and not at all without."""
     trains_encoder: bool = True
-    """Whether the gradient of L_dyn reaches the encoder."""
+    """Whether the gradient of L_dyn reaches the encoder. Without, none goes back through T: tasks then train the
+    encoder on encoded latents alone, not on imagined ones."""
     target: DynamicsTarget = "ema"
     """The branch E(o') of L_dyn: trained too (same; arXiv:2509.12249), stop-gradient (stop), or an EMA copy of E (ema).
     same collapses where the next observation cannot be predicted; ema is the safe choice."""
@@ -142,6 +143,11 @@ class ModelConfig:
     def read_from_environment(self) -> tuple[AuxiliaryConfig, ...]:
         """The tasks in use whose targets come from the environment."""
         return tuple(task for task in self.auxiliaries if task.weight and environment_target(task.target) is not None)
+
+    @property
+    def labelled_while_collecting(self) -> tuple[str, ...]:
+        """The tasks in use whose labels are read, or hidden in part, when an observation is collected, and not later."""
+        return tuple(dict.fromkeys([*(task.target for task in self.read_from_environment), *self.label_fractions]))
 
     @property
     def needs_ema(self) -> bool:

@@ -74,7 +74,8 @@ VARIANTS = (
     Variant(
         slug="auxiliaries-only",
         name="(d) auxiliaries only",
-        about="reward, value and termination train the encoder; the dynamics are learned on detached latents",
+        about="reward, value and termination train the encoder; the dynamics are learned on detached latents, so that "
+        "none of the tasks trains it through imagined ones",
         options=(*OPEN, "--model.dynamics.no-trains-encoder"),
     ),
     Variant(

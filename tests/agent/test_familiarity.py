@@ -266,6 +266,13 @@ def test_actions_that_cannot_be_listed_are_refused():
         JEPAAgent(dataclasses.replace(AgentConfig(), planner=PlannerConfig(revisit_cost=0.1)), "Pendulum-v1", seed=0)
 
 
+def test_a_memory_that_comes_after_training_says_what_it_lacks():
+    config = dataclasses.replace(walker().config, planner=PlannerConfig(kind="exhaustive", horizon=2))
+    agent = JEPAAgent(config, lambda: gym.wrappers.TimeLimit(Clueless(), 100), seed=0, device="cpu").learn(10)
+    with pytest.warns(UserWarning, match="revisit_cost counts only places where the episode acted before"):
+        agent.set_planner(walker().config.planner)
+
+
 def test_a_planner_that_is_set_begins_and_ends_the_memories_that_it_needs(tmp_path):
     agent = JEPAAgent(
         dataclasses.replace(walker().config, planner=PlannerConfig(kind="exhaustive", horizon=2)),
@@ -275,7 +282,8 @@ def test_a_planner_that_is_set_begins_and_ends_the_memories_that_it_needs(tmp_pa
     ).learn(10)
     assert not agent.collector.memories
     here = int(agent.collector.observation[0])
-    agent.set_planner(walker().config.planner)
+    with pytest.warns(UserWarning, match="trained without a memory"):
+        agent.set_planner(walker().config.planner)
     assert [int(each) for each in agent.collector.memories[0].observations] == [here]
     agent.learn(20, callback=lambda *_: require_true(agent.collector.memories[0]) or True, reset_num_timesteps=False)
     agent.save(tmp_path / "a")

@@ -9,7 +9,7 @@ import torch
 
 from jepa_rl.agent import AgentConfig, ExplorationConfig, JEPAAgent, ReplayConfig, TrainingConfig
 from jepa_rl.agent.episode_memory import pack_memories
-from jepa_rl.agent.novelty import NoveltySeeking
+from jepa_rl.agent.novelty import NoveltySeeking, Successes
 from jepa_rl.envs.make import make_env
 from jepa_rl.planners import PlannerConfig
 from jepa_rl.world_model import EncoderConfig, ModelConfig
@@ -31,10 +31,11 @@ def empty_room() -> gym.Env:
     return make_env("MiniGrid-Empty-5x5-v0")
 
 
-def seeker_of(visits: list[list[float]], **changes: object) -> NoveltySeeking:
+def seeker_of(visits: list[list[float]], successes: Successes | None = None, **changes: object) -> NoveltySeeking:
     """Of as many environments as there are rows of visits to the outcomes of actions."""
     table = np.array(visits)
-    explorer = NoveltySeeking(dataclasses.replace(CONFIG.exploration, **changes), *table.shape)
+    config = dataclasses.replace(CONFIG.exploration, **changes)
+    explorer = NoveltySeeking(config, *table.shape, successes or Successes())
     explorer.outcome_visits = lambda which: table[which]
     return explorer
 
@@ -76,7 +77,7 @@ def test_all_steps_seek_until_a_reward_came():
 
     def note(*_: object) -> bool:
         seeking.append(agent.collector.explorer.seeking.copy())
-        rewarded.append(agent.collector.explorer.rewarded)
+        rewarded.append(agent.successes.any)
         return True
 
     agent.learn(800, callback=note)
@@ -104,9 +105,10 @@ def test_the_share_of_seeking_steps_falls_with_the_success_of_episodes():
 
 
 def test_who_acts_is_decided_anew_every_so_many_steps():
-    seeker, rng, changes, before = seeker_of([[0.0], [0.0]], novelty_steps=10), np.random.default_rng(0), 0, None
+    # Something was paid once, so that the share is epsilon_start, a half.
+    seeker = seeker_of([[0.0], [0.0]], Successes(any=True), novelty_steps=10)
+    rng, changes, before = np.random.default_rng(0), 0, None
     seeker.begin(rng)
-    seeker.rewarded = True  # so that the share is epsilon_start, a half
     for _ in range(2_000):
         seeker.note(np.zeros(2, np.int64), np.zeros(2), np.zeros(2, bool), rng)
         changes += 0 if before is None else int((seeker.seeking != before).sum())
@@ -126,8 +128,22 @@ def test_a_resumed_search_for_novelty_equals_one_that_never_stopped(random_share
     for name, value in straight.collector.explorer.state().items():
         assert np.array_equal(value, resumed.collector.explorer.state()[name]), name
     assert straight.familiarity.error == resumed.familiarity.error
+    assert straight.successes == resumed.successes
     for name, value in pack_memories(straight.collector.memories).items():
         assert np.array_equal(value, pack_memories(resumed.collector.memories)[name]), name
+
+
+@pytest.mark.filterwarnings("ignore:.*replay")
+def test_an_agent_that_begins_with_an_empty_replay_still_knows_that_it_was_paid(tmp_path):
+    agent = JEPAAgent(CONFIG, empty_room, seed=0, device="cpu").learn(800)
+    assert agent.successes.any
+    agent.save(tmp_path / "small", exclude={"replay"})
+    again = JEPAAgent.load(tmp_path / "small", empty_room, device="cpu")
+    assert again.successes == agent.successes
+    assert again.collector.explorer.share() == agent.collector.explorer.share() < 1
+    later = JEPAAgent.load(tmp_path / "small", device="cpu")
+    later.set_env(empty_room)
+    assert later.collector.explorer.share() == agent.collector.explorer.share()
 
 
 def test_novelty_needs_discrete_actions():
@@ -136,8 +152,8 @@ def test_novelty_needs_discrete_actions():
 
 
 def test_unpaid_episodes_bring_seeking_back_and_the_end_of_an_episode_decides_anew():
-    rng = np.random.default_rng(0)
-    seeker = NoveltySeeking(ExplorationConfig(kind="novelty", epsilon_start=0.5, novelty_steps=10**9), 1, 3)
+    rng, successes = np.random.default_rng(0), Successes()
+    seeker = seeker_of([[0.0] * 3], successes, novelty_steps=10**9)
     seeker.begin(rng)
 
     def note(reward, done):
@@ -145,8 +161,8 @@ def test_unpaid_episodes_bring_seeking_back_and_the_end_of_an_episode_decides_an
         return bool(seeker.seeking[0])
 
     note(1.0, True)
-    assert seeker.success == pytest.approx(0.1)
+    assert successes.share == pytest.approx(0.1)
     note(0.0, True)
-    assert seeker.success == pytest.approx(0.09)
+    assert successes.share == pytest.approx(0.09)
     assert len({note(0.0, False) for _ in range(50)}) == 1
     assert 0.3 < np.mean([note(0.0, True) for _ in range(200)]) < 0.7

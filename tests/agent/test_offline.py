@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jepa_rl.agent import JEPAAgent
+from jepa_rl.world_model import RewardConfig
 
 
 def episode(seed: int):
@@ -97,3 +98,48 @@ def test_lengths_that_do_not_fit_are_refused_and_nothing_is_stored(agent, observ
     with pytest.raises(ValueError, match=f"got {observations} observations, {actions} actions, {rewards} rewards"):
         agent.add_episode([[0.0] * 4] * observations, [1] * actions, [1.0] * rewards, terminated=True)
     assert transitions(agent) == before
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "reward", "error", "message"),
+    [
+        (0.0, 1, np.nan, FloatingPointError, "the reward of step 1 is not finite"),
+        (np.nan, 1, 1.0, FloatingPointError, "observation is not finite"),
+        (0.0, 5, 1.0, ValueError, r"actions must lie in Discrete\(2\), got 5"),
+        (0.0, 0.5, 1.0, ValueError, r"actions must lie in Discrete\(2\), got 0.5"),
+    ],
+)
+def test_a_bad_step_is_refused_and_the_open_episode_goes_on(agent, observation, action, reward, error, message):
+    agent.learn(3)
+    before, episode_before = transitions(agent), agent.collector.episode.copy()
+    with pytest.raises(error, match=message):
+        agent.add_episode([[0.0] * 4, [observation] * 4, [0.0] * 4], [0, action], [1.0, reward], terminated=True)
+    assert transitions(agent) == before
+    agent.learn(3, reset_num_timesteps=False)
+    assert len(transitions(agent) - before) == 3
+    assert not {row for row in transitions(agent) if row[:4] == (0.0,) * 4}
+    np.testing.assert_array_equal(agent.collector.episode, episode_before)
+
+
+def test_continuous_actions_beyond_the_box_are_refused(small_config):
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1), "Pendulum-v1", seed=0)
+    agent.add_episode([[0.0] * 3] * 3, [[2.0], [-2.0]], [1.0, 1.0], terminated=False)
+    with pytest.raises(ValueError, match=r"actions must lie in Box\(-2.0, 2.0, \(1,\), float32\), got \[50.\]"):
+        agent.add_episode([[0.0] * 3] * 3, [[0.0], [50.0]], [1.0, 1.0], terminated=False)
+    assert len(agent.replay) == 2
+
+
+def test_tasks_that_are_labelled_while_collecting_are_named(small_config):
+    model = dataclasses.replace(small_config.model, reward=RewardConfig(label_fraction=0.5))
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1, model=model), "CartPole-v1", seed=0)
+    with pytest.raises(ValueError, match="add_episode has no labels for reward, which only collecting gives"):
+        agent.add_episode([[0.0] * 4] * 2, [1], [1.0], terminated=True)
+
+
+def test_an_agent_without_environments_says_what_it_lacks(agent, tmp_path):
+    agent.save(tmp_path / "agent", exclude={"replay"})
+    alone = JEPAAgent.load(tmp_path / "agent")
+    with pytest.raises(ValueError, match="the replay that add_episode stores in comes with environments"):
+        alone.add_episode([[0.0] * 4] * 2, [1], [1.0], terminated=True)
+    with pytest.raises(ValueError, match="the replay that train draws from comes with environments"):
+        alone.train(1)

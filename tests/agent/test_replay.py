@@ -188,6 +188,7 @@ def test_signs_of_rewards_are_kept_where_asked_and_outcomes_are_discounted():
         replay.add(
             action=np.array([0]),
             reward=np.array([reward]),
+            label=np.array([np.nan if step else 0.5]),
             terminated=np.array([step == 2]),
             truncated=np.array([False]),
             next_observation=np.array([[step + 1]]),
@@ -196,6 +197,7 @@ def test_signs_of_rewards_are_kept_where_asked_and_outcomes_are_discounted():
     batch = replay.sample(100, 3, np.random.default_rng(0))
     whole = int((batch.observation[:, 0, 0] == 0).nonzero()[0])
     assert batch.reward[whole].tolist() == batch.label[whole, 1:].tolist() == [-1, 0, 1]
+    assert batch.label[whole, 0] == 1
     assert batch.outcome[whole].tolist() == [-1 + 0.25, 0.5, 1]
 
 

@@ -168,6 +168,46 @@ def test_updates_after_the_last_step_have_the_same_rate_when_resumed(small_confi
     assert_same(whole, resumed.learn(0, reset_num_timesteps=False))
 
 
+def test_updates_without_collecting_have_the_same_rate_after_loading(small_config, tmp_path):
+    training = dataclasses.replace(small_config.training, schedule="cosine")
+    agent = JEPAAgent(dataclasses.replace(small_config, training=training), "CartPole-v1", seed=3).learn(80)
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
+    for each in (agent, loaded):
+        each.train(2)
+    assert_same(agent, loaded)
+
+
+def test_after_an_episode_from_elsewhere_a_loaded_run_begins_the_same_next_one(small_config, tmp_path):
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1), "CartPole-v1", seed=0).learn(60)
+    agent.add_episode([[0.0] * 4] * 3, [0, 1], [1.0, 1.0], terminated=True)
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
+    for each in (agent, loaded):
+        each.learn(30, reset_num_timesteps=False)
+    assert_same(agent, loaded)
+
+
+def test_what_an_environment_does_to_its_action_is_not_remembered(small_config, tmp_path):
+    class Halving(gym.ActionWrapper):
+        def action(self, action):
+            action *= 0.5
+            return action
+
+    def make():
+        return Halving(gym.make("Pendulum-v1"))
+
+    config = dataclasses.replace(small_config, exploration=ExplorationConfig(kind="random"))
+    agent = JEPAAgent(config, make, seed=0).learn(60)
+    plain = JEPAAgent(config, "Pendulum-v1", seed=0).learn(60)
+    assert np.array_equal(agent.replay.state()["action"], plain.replay.state()["action"])
+    agent.save(tmp_path / "a")
+    loaded = JEPAAgent.load(tmp_path / "a", make)
+    for each in (agent, loaded):
+        each.learn(30, reset_num_timesteps=False)
+    assert_same(agent, loaded)
+
+
 def test_what_an_environment_raises_while_its_episode_is_repeated_does_not_speak_against_the_file(small_config, tmp_path):
     class Away(gym.Wrapper):
         def step(self, action):

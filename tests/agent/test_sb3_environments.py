@@ -115,6 +115,15 @@ def test_vecmonitor_gives_the_episodes_of_environments_without_one(small_config)
     assert [episode["r"] for episode in agent.ep_info_buffer] == lengths
 
 
+def test_after_another_seed_wrapped_environments_go_on_in_the_episodes_that_they_began(small_config):
+    agent = JEPAAgent(small_config, VecMonitor(vectorize(functools.partial(gym.make, "Pendulum-v1"), 2)), seed=0).learn(10)
+    agent.set_random_seed(3)
+    for _ in range(2):
+        agent.learn(10, reset_num_timesteps=False)
+        assert agent.collector.episode.tolist() == [0, 0]
+    assert agent.env.env_method("position") == [(0, 10)] * 2
+
+
 def test_what_a_monitor_was_told_to_keep_of_infos_is_kept_and_whatever_it_is_an_agent_can_be_saved(
     small_config, clock_env, tmp_path
 ):

@@ -1,5 +1,7 @@
 """Environments that break the rules while the agent learns: what is wrong is said, and what was learned can be saved."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from jepa_rl.agent import JEPAAgent
+from jepa_rl.agent import ExplorationConfig, JEPAAgent
+from jepa_rl.world_model import EncoderConfig
 
 
 class Faulty(gym.Env):
@@ -118,6 +121,25 @@ def test_what_lies_outside_of_its_space_is_named_and_not_remembered(small_config
     with pytest.raises(ValueError, match=message):
         agent.learn(200)
     assert agent.num_timesteps == len(agent.replay) == 24
+
+
+@pytest.mark.parametrize("kind", ["planner", "novelty"])
+def test_symbols_that_the_encoder_lacks_are_named_and_not_remembered(small_config, kind):
+    """Once stored, they would stop every update that they are drawn for."""
+    encoder = EncoderConfig(kind="grid", hidden=(8,))
+    config = dataclasses.replace(
+        small_config,
+        model=dataclasses.replace(small_config.model, encoder=encoder),
+        exploration=ExplorationConfig(kind=kind, warmup=0),
+    )
+    space = spaces.Box(0, 255, (3, 3, 2), np.uint8)
+    healthy, broken = np.full((3, 3, 2), 15, np.uint8), np.full((3, 3, 2), 16, np.uint8)
+    made = iter([broken, healthy])
+    agent = JEPAAgent(config, lambda: Turns(space, healthy, next(made)), seed=0)
+    with pytest.raises(ValueError, match=r"symbols from 0 to \[15, 15\] in its planes.* got \[15, 15\] to \[16, 16\]"):
+        agent.learn(200)
+    assert agent.num_timesteps == len(agent.replay) == 24
+    agent.train(5)
 
 
 @pytest.mark.parametrize("terminated", [True, False])
