@@ -20,6 +20,7 @@ SMALLEST_IMAGE = 16  # pixels; below that a uint8 array is more likely a grid of
 # Beyond these bounds, infinite ones included, a component is read as its symlog: one that is a thousand times larger than
 # the others would drown them in the first layer, and the largest floats would overflow there.
 WIDE = 1_000.0
+SHOWN = 100  # characters
 TEXT_BYTES = 512  # of a text whose space does not bound its length
 _REASONS = {
     spaces.Text: "a text alone tells observations apart but is no state to predict; put it in a Dict beside what it is "
@@ -112,6 +113,12 @@ def _leaf_spec(name: str, space: spaces.Space[Any], kind: EncoderKind) -> Observ
     return _box_spec(name, space, kind)
 
 
+def shown(space: spaces.Space[Any]) -> str:
+    """A space in a message: without its bounds, where there is one for each of many values."""
+    text = " ".join(str(space).split())
+    return text if len(text) <= SHOWN else f"{type(space).__name__}{space.shape or ''} {space.dtype or ''}".strip()
+
+
 def _unsupported(name: str, space: spaces.Space[Any]) -> ValueError:
     reasons = [reason for cls, reason in _REASONS.items() if isinstance(space, cls)]
     if is_text(space):
@@ -127,16 +134,17 @@ def _box_spec(name: str, space: spaces.Box, kind: EncoderKind) -> ObservationSpe
     dtype = str(space.dtype)
     misfit = _misfit(space, chosen)
     if misfit is not None:
-        raise ValueError(f"model.encoder.kind {chosen!r} needs {misfit}, got {name} space {space}")
+        raise ValueError(f"model.encoder.kind {chosen!r} needs {misfit}, got {name} space {shown(space)}")
     if kind == "auto" and chosen == "vector" and len(space.shape) == 3 and space.dtype == np.uint8:
         raise ValueError(
-            f"{name} space {space} is too small for an image; choose model.encoder.kind 'grid' for symbols "
-            "or 'vector' to flatten it"
+            f"{name} space {shown(space)} is too small for an image; choose model.encoder.kind 'grid' for symbols, as the "
+            "preset minigrid does, or 'vector' to flatten it"
         )
     if kind == "auto" and len(space.shape) == 4 and space.dtype == np.uint8:
         raise ValueError(
-            f"{name} space {space} is a stack of images, which no encoder reads as one; let jepa_rl.envs.make_env join the "
-            "last N along their channels (history=N), or choose model.encoder.kind 'vector' to flatten them"
+            f"{name} space {shown(space)} is a stack of images, which no encoder reads as one; let "
+            "jepa_rl.envs.make_env join the last N along their channels (history=N), or choose model.encoder.kind 'vector' "
+            "to flatten them"
         )
     if chosen == "image":
         low, high = _bounds_of_all(space) or (0.0, 255.0)

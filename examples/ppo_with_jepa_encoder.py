@@ -26,7 +26,8 @@ def main(env_id: str = "CartPole-v1", timesteps: int = 50_000, seed: int = 0) ->
     )
     auxiliary = JEPAAuxiliaryCallback(training=TrainingConfig(starts=500, updates_per_step=0.1), seed=seed)
     ppo.learn(timesteps, callback=auxiliary, progress_bar=True)
-    mean, std = evaluate_policy(ppo, make_vec_env(env_id, seed=seed + 1), n_eval_episodes=10)
+    held_out = make_vec_env(env_id, seed=seed + 1_000_000)  # training has the seeds from ``seed`` on
+    mean, std = evaluate_policy(ppo, held_out, n_eval_episodes=10)
     print(f"{env_id}: return {mean:.1f} +/- {std:.1f} after {auxiliary.updates} updates of the world model")
 
 

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 from jepa_rl.agent import PRESETS
 from jepa_rl.agent.env_faults import CheckedReturns
-from jepa_rl.agent.observation_spaces import observation_spec
+from jepa_rl.agent.observation_spaces import observation_spec, shown
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.envs import make_env
 from jepa_rl.envs.make import MINIGRID_PREFIXES
@@ -112,9 +112,12 @@ def spaces(patient: Patient) -> Finding:
         errors.append(str(error))
     if errors:
         return Finding(name="spaces", status="fail", found="; ".join(errors), advice="wrap the environment as it says")
-    found = f"observations {_shown(observations)}, actions {_shown(actions)}"
+    found = f"observations {shown(observations)}, actions {shown(actions)}"
     if kind == "auto":
         return Finding(name="spaces", status="ok", found=found)
+    fitting, _ = patient.preset
+    if PRESETS[fitting].agent.model.encoder.kind == kind:
+        return Finding(name="spaces", status="ok", found=f"{found}; the preset {fitting} reads a grid of symbols")
     return Finding(
         name="spaces",
         status="warn",
@@ -283,8 +286,3 @@ def _difference(one: Rollout, other: Rollout) -> str | None:
 
 def _outline(picture: Any) -> str:
     return f"{picture.dtype}{list(picture.shape)}" if isinstance(picture, np.ndarray) else type(picture).__name__
-
-
-def _shown(space: gym.Space[Any]) -> str:
-    text = " ".join(str(space).split())
-    return text if len(text) <= 100 else f"{type(space).__name__}{space.shape or ''} {space.dtype or ''}".strip()

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str]) -> None:
         require_wandb()
     if run.checkpoint.is_file():
         agent = run.load_agent(env=True, device=args.device)
+    elif run.result.is_file():
+        raise ValueError(f"{run.path} is complete, and its checkpoint is gone: there is nothing to go on from")
     else:
         # The same seed gives the same run.
         print(f"{run.path} was stopped before its first checkpoint: it begins again at step 0", file=sys.stderr)

@@ -22,6 +22,7 @@ from jepa_rl.scripts.linear_study.tables import Table, joined, read_table, write
 from jepa_rl.scripts.run_folder import write_json
 
 DEFAULT = Path("docs/results/linear")
+QUICK_OUT = Path("runs/linear-quick")
 FACTS = "study.json"
 
 
@@ -32,16 +33,16 @@ class LinearArgs:
     Follows the ODEs, the matrix flow and minibatch descent, and compares them with the paper's critical times. Writes raw
     tables as CSV, five figures, and a page that explains them. About half a minute on one core.
 
-    Example: jepa-rl paper linear --quick --out runs/linear
+    Example: jepa-rl paper linear --quick
     """
 
-    out: Path = DEFAULT
-    """Folder of the raw tables. With the default the page is docs/linear.md and its figures go to docs/figures/linear; with
-    any other both go into this folder, as linear.md and figures/."""
+    out: Path | None = None
+    """Folder of the raw tables: docs/results/linear by default, runs/linear-quick with --quick. The page and its figures go
+    into it, as linear.md and figures/; with docs/results/linear they are docs/linear.md and docs/figures/linear."""
     render: bool = False
     """Only redraw figures and page from the raw tables in --out."""
     quick: bool = False
-    """Coarse grids and few runs, in seconds, to see that everything works; needs an --out of its own."""
+    """Coarse grids and few runs, in seconds, to see that everything works."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -49,11 +50,12 @@ def main(arguments: Sequence[str]) -> None:
     args = tyro.cli(LinearArgs, prog="jepa-rl paper linear", args=arguments)
     if args.render and args.quick:
         raise ValueError("--render computes nothing, so --quick means nothing to it; give one of them")
-    if args.quick and args.out.resolve() == DEFAULT.resolve():
+    out = args.out or (QUICK_OUT if args.quick else DEFAULT)
+    if args.quick and out.resolve() == DEFAULT.resolve():
         raise ValueError(f"--quick needs an --out other than {DEFAULT}, which holds the documentation's results")
     if not args.render:
-        compute(args.out, QUICK if args.quick else Study(), quick=args.quick)
-    print(render(args.out))
+        compute(out, QUICK if args.quick else Study(), quick=args.quick)
+    print(render(out))
 
 
 def compute(out: Path, study: Study, *, quick: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jepa_rl.scripts.minigrid_benchmark import drawings
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
-from jepa_rl.scripts.minigrid_benchmark.prose import compose
+from jepa_rl.scripts.minigrid_benchmark.prose import BEFORE_SUFFIX, compose
 from jepa_rl.scripts.minigrid_benchmark.summary import (
     LEVELS,
     Results,
@@ -36,7 +36,10 @@ def render(folder: Path, page: Path) -> Path:
         "end": end_table(results),
         "cost": cost_table(results),
     }
-    page.write_text(compose(results, tables, page=page.stem, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    raw = Path(os.path.relpath(folder, page.parent)).as_posix()
+    earlier = folder.with_name(folder.name + BEFORE_SUFFIX)
+    before = Results.load(earlier) if earlier.is_dir() else None
+    page.write_text(compose(results, tables, page=page.stem, raw=raw, before=before))
     return page
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 
 from jepa_rl.agent import preset
@@ -13,18 +11,19 @@ from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTI
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
 from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, EPISODES, SEEDS, TASKS, UNSEEN_TASKS, Task
-from jepa_rl.scripts.reporting.paragraphs import filled, listed
+from jepa_rl.scripts.reporting.paragraphs import listed, reflowed
 
 LEVEL = LEVELS[-1]
+BEFORE_SUFFIX = "_before"  # of the folder with an earlier preset's results
 
 TEMPLATE = """\
 # {title}
 
 `{command}` trains {compared} on every task with every seed, evaluates it along the way and
-writes this page; `--render` remakes the page and its figures from the [raw curves]({raw}), `--quick` runs one short
-task. A run that is finished is not run again.
+writes this page; `--render` remakes the page and its figures from the [raw curves]({raw}){quick}. A run that is
+finished is not run again.
 
-{state}
+{state}{before}
 
 {findings}
 
@@ -70,6 +69,12 @@ Peak MB is the resident memory of the process, with Python and PyTorch in it.
   seeds are never training's; they are the same for every algorithm and at every point of a run.{layouts}
 - **Seeds**: {seeds}
 {choice}{sampled}{baselines}{jepa}"""
+
+BEFORE = """
+
+{these} had been run with the preset before (`{options}`, [raw curves]({raw})) when it was changed. With that one, on
+the same held-out episodes, the last {hold} evaluations had {success}. The change was made for the sake of FourRooms,
+and options that were tried out on Unlock were not taken; but these figures were known. {others}"""
 
 # Of the 50 held-out episodes of seed 0, those that begin with a grid, a place and a direction with which one of 2,000
 # training episodes began, 500 in each of four environments.
@@ -123,7 +128,7 @@ CHOSEN_HERE = """\
   same held-out episodes, so that their figures flatter them somewhat{theirs}.
 """
 CHOSEN_ELSEWHERE = """\
-- **Choice of settings**: our preset was chosen on other tasks (docs/minigrid.md), by no run on these{theirs}.
+- **Choice of settings**: our preset was chosen on other tasks ([minigrid.md](minigrid.md)), by no run on these{theirs}.
 """
 SYMBOLS = """the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction{theirs}."""
 THEIR_SYMBOLS = """,
@@ -131,16 +136,22 @@ THEIR_SYMBOLS = """,
 PIXELS = """the egocentric view drawn in tiles of 8 pixels, RGB [56, 56, 3]; the direction is not shown."""
 
 
-def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> str:
-    """The page named ``page``, in Markdown; ``raw`` is the path of the results relative to it."""
+def compose(results: Results, tables: dict[str, str], page: str, raw: str, before: Results | None = None) -> str:
+    """The page named ``page``, in Markdown; ``raw`` is the path of the results relative to it.
+
+    ``before`` are results of an earlier preset on some of the tasks, which lie beside the results.
+    """
     beside = any(name != "jepa" for name in results.algorithms)
     episodes = sorted({run.cell["episodes"] for run in results.runs})
-    return TEMPLATE.format(
+    command = _command(results)
+    text = TEMPLATE.format(
         page=page,
         raw=raw,
         title=_title(results, beside=beside),
         observation=PIXELS if _from_pixels(results) else SYMBOLS.format(theirs=THEIR_SYMBOLS if beside else ""),
         state=_state(results),
+        before="" if before is None else _before(results, before, f"{raw}{BEFORE_SUFFIX}"),
+        quick=", `--quick` runs one short task" if command == "jepa-rl benchmark minigrid" else "",
         findings=_findings(results),
         bands=_bands(results),
         over_tasks=_over_tasks(results, tables["overall"], CHANCE if beside else ""),
@@ -154,7 +165,7 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> st
         hold=HOLD,
         intervals=_intervals(results),
         episodes=" or ".join(map(str, episodes)),
-        command=_command(results),
+        command=command,
         budgets=BUDGETS if beside else "",
         seeds=SEEDS_OVERLAP,
         sampled=SAMPLED.format(epsilon=100 * DQN_SETTINGS["epsilon_end"]) if beside else SAMPLED_ALONE,
@@ -164,6 +175,7 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str) -> st
         jepa=_jepa(results),
         **tables,
     )
+    return reflowed(text) + "\n"
 
 
 def _title(results: Results, *, beside: bool) -> str:
@@ -184,8 +196,8 @@ def _intervals(results: Results) -> str:
 
 
 def _over_tasks(results: Results, overall: str, chance: str) -> str:
-    """The section on all tasks, where there are several."""
-    if len(results.tasks) < 2:
+    """The section on all tasks, where there are several, and seeds: of single runs the mean's quarters would be tasks."""
+    if len(results.tasks) < 2 or all(len(results.of(task, name)) == 1 for task, name in results.pairs):
         return ""
     return OVER_TASKS.format(overall=overall, hold=HOLD, resamples=RESAMPLES, min_seeds=MIN_SEEDS, chance=chance)
 
@@ -208,36 +220,60 @@ def _layouts(results: Results) -> str:
     who = "Most tasks have" if len(few) > FEW_TASKS else f"{listed(few)} {'has' if len(few) == 1 else 'have'}"
     tested = f"only {listed(new)} {'tests' if len(new) == 1 else 'test'}" if new else "nothing here tests"
     told = f"{who} few layouts, so that a held-out seed is mostly a layout that was met before: {tested} generalisation"
-    return "\n" + textwrap.indent(filled(f"{told} to new layouts."), "  ")
+    return f"\n{told} to new layouts."
 
 
 def _clock(results: Results) -> str:
-    """What seconds mean, and how much an algorithm's pace differs between tasks, which says how far they compare."""
+    """What seconds mean, and how much an algorithm's pace differs between runs, which says how far they compare."""
     text = (
         "Wall time of one process without the evaluations, on the machine that ran the grid: to compare algorithms, not "
         'machines. "never" gives the budget in environment steps.'
     )
     ratios = {}
     for name in results.algorithms:
-        of_tasks = [runs for task in results.tasks if (runs := results.of(task, name))]
-        paces = [np.mean([run.last("wall_seconds") / run.last("env_steps") for run in runs]) for runs in of_tasks]
+        runs = [run for task in results.tasks for run in results.of(task, name)]
+        paces = [run.last("wall_seconds") / run.last("env_steps") for run in runs]
         if len(paces) > 1:
             ratios[name] = max(paces) / min(paces)
     if ratios:
         told = ", ".join(f"{NAMES[name]} {ratio:.1f}" for name, ratio in ratios.items())
-        text += f" Other work may have run beside it: a step on one task took up to so many times one on another: {told}."
-    return filled(text)
+        text += f" Other work may have run beside it: a step of one run took up to so many times one of another: {told}."
+    return text
 
 
 def _command(results: Results) -> str:
     """What trains these runs."""
-    if not _from_pixels(results):
-        alone = " --algos jepa" if results.algorithms == ["jepa"] else ""
-        return f"jepa-rl benchmark minigrid --unseen{alone}" if _is_unseen(results) else "jepa-rl benchmark minigrid"
-    settings = results.runs[0].cell["settings"]
-    device = f" --device {settings['device']}" if "device" in settings else ""
-    tasks = " ".join(task.name for task in results.tasks)
-    return f"jepa-rl benchmark minigrid --preset {settings['preset']} --tasks {tasks}{device}"
+    words = ["jepa-rl benchmark minigrid"]
+    if _is_unseen(results):
+        words += ["--unseen", *(["--algos jepa"] if results.algorithms == ["jepa"] else [])]
+    if _from_pixels(results):
+        settings = results.runs[0].cell["settings"]
+        words += [f"--preset {settings['preset']} --tasks", *(task.name for task in results.tasks)]
+        words += [f"--device {settings['device']}"] if "device" in settings else []
+    return " ".join([*words, *_changed(results)])
+
+
+def _changed(results: Results) -> list[str]:
+    """The options that make of our preset what these runs had."""
+    ours = [run.cell["settings"] for run in results.runs if run.cell["algo"] == "jepa"]
+    options = (
+        option for settings in ours for option in changed_settings(settings["agent"], preset(settings["preset"]).agent)
+    )
+    return [f"--agent.{option.removeprefix('--')}" for option in dict.fromkeys(options)]
+
+
+def _before(results: Results, before: Results, raw: str) -> str:
+    """What an earlier preset did on some of the tasks, and so which were new to today's."""
+    success = {task.name: float(np.mean([run.final for run in before.of(task, name)])) for task, name in before.pairs}
+    new = [task.name for task in results.tasks if task.name not in success]
+    return BEFORE.format(
+        these=listed(list(success)),
+        options=" ".join(_changed(before)),
+        raw=raw,
+        hold=HOLD,
+        success=listed([f"{value:.2f} on {name}" for name, value in success.items()]),
+        others=f"New to today's preset {'was' if len(new) == 1 else 'were'} {listed(new)}." if new else "",
+    )
 
 
 def _from_pixels(results: Results) -> bool:
@@ -306,12 +342,8 @@ def _jepa(results: Results) -> str:
     named = " and ".join(f"`{name}`" for name in presets)
     gpu = any(run.cell["settings"].get("device") == "cuda" for run in results.runs)
     where = ", trained and acting on a GPU" if gpu else ""
-    options = {
-        option: None
-        for settings in ours
-        for option in changed_settings(settings["agent"], preset(settings["preset"]).agent)
-    }
-    told = " ".join(f"--agent.{option.removeprefix('--')}" for option in options)
+    told = " ".join(_changed(results))
     but = f", but for the options `{told}`" if told else ""
-    text = f"**JEPA**: the preset {named}{but}, one setting for all tasks{where}; every setting is in the raw JSON files."
-    return "- " + textwrap.indent(filled(text), "  ").lstrip() + "\n"
+    return (
+        f"- **JEPA**: the preset {named}{but}, one setting for all tasks{where}; every setting is in the raw JSON files.\n"
+    )

@@ -308,6 +308,16 @@ def test_a_damaged_checkpoint_is_named(counting_run, tmp_path, capsys):
     assert str(path) in capsys.readouterr().err
 
 
+def test_a_complete_run_whose_checkpoint_is_gone_is_not_trained_once_more(counting_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(counting_run, folder)
+    shutil.rmtree(folder / "checkpoint")
+    before = (folder / "progress.csv").read_text()
+    assert run(["resume", str(folder), "--quiet"]) == 2
+    assert "is complete, and its checkpoint is gone" in capsys.readouterr().err
+    assert (folder / "progress.csv").read_text() == before
+
+
 @pytest.mark.parametrize("command", [["evaluate"], ["report"], ["resume", "--total-timesteps", "500"]])
 def test_a_run_whose_environment_has_other_spaces_now_is_refused(counting_run, tmp_path, command, capsys):
     folder = shutil.copytree(counting_run, tmp_path / "run")

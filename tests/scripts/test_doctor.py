@@ -371,6 +371,8 @@ def test_counting_and_minigrid_get_their_presets_with_the_options_of_the_environ
     assert counting["suggestion"].found == "jepa-rl train counting --env.target 2"
     assert counting["success"].status == "ok"
     symbols = findings("MiniGrid-Empty-5x5-v0", steps=100)
+    assert (symbols["spaces"].status, symbols["spaces"].options) == ("ok", ())
+    assert symbols["spaces"].found.endswith("; the preset minigrid reads a grid of symbols")
     assert symbols["suggestion"].found == "jepa-rl train minigrid --env-id MiniGrid-Empty-5x5-v0"
     drawn = findings("MiniGrid-Empty-5x5-v0", steps=100, pixels=True)
     assert drawn["suggestion"].found.startswith("jepa-rl train minigrid-pixels --env-id MiniGrid-Empty-5x5-v0")

@@ -235,6 +235,19 @@ def test_the_ablation_accepts_the_results_in_the_repository(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == (kept / "table.csv").read_text().strip()
 
 
+def test_a_quick_ablation_has_two_rows_in_a_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found = {"updates_to_goal": None, "seconds_to_goal": None, "last_accuracy": 0.5, "milliseconds_per_update": 1.0}
+    monkeypatch.setattr(ablate, "measure", lambda cell: found)
+    monkeypatch.setattr(ablate, "run_grid", lambda cells, measure, *_: [measure(cell) | {"cell": cell} for cell in cells])
+    (tmp_path / "runs/counting_choices-quick").mkdir(parents=True)
+    assert cli.run(["ablate", "--quick"]) == 0
+    rows = (tmp_path / "runs/counting_choices-quick/table.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["preset", "random actions only"]
+    assert cli.run(["ablate", "--quick", "--out", "docs/results/counting_choices"]) == 2
+    assert "--quick needs an --out other than" in capsys.readouterr().err
+
+
 def test_every_choice_of_the_ablation_changes_the_preset():
     base = preset("counting").agent
     changed = [overridden(base, options) for options in CHOICES.values()]

@@ -34,6 +34,11 @@ def of_unseen_tasks():
     return minigrid_tasks.cells(tasks, minigrid_tasks.ALGORITHMS, seeds, preset="minigrid", agent=agent, episodes=episodes)
 
 
+def of_tasks_that_an_earlier_preset_met():
+    agent, episodes = overridden(preset("minigrid").agent, BEFORE_NOVELTY), minigrid_tasks.EPISODES
+    return minigrid_tasks.cells(minigrid_tasks.UNSEEN_TASKS, ["jepa"], 1, preset="minigrid", agent=agent, episodes=episodes)
+
+
 def of_random_stretches():
     agent = overridden(preset("minigrid").agent, (*BEFORE_NOVELTY, "--exploration.random-share", "0.5"))
     episodes = minigrid_tasks.EPISODES
@@ -68,13 +73,14 @@ def of_encoders():
         (control, control.RESULTS, beside_baselines(control_tasks, "control")),
         (minigrid, minigrid.PLACES[0], beside_baselines(minigrid_tasks, "minigrid")),
         (minigrid, minigrid.UNSEEN_PLACES[0], of_unseen_tasks()),
+        (minigrid, Path("docs/results/minigrid_unseen_before"), of_tasks_that_an_earlier_preset_met()),
         (minigrid, Path("docs/results/minigrid_random_share"), of_random_stretches()),
         (minigrid, minigrid.PIXEL_PLACES[0], of_pictures()),
         (anchors, anchors.RESULTS, of_variants()),
         (sb3, sb3.RESULTS, of_encoders()),
         (pieces, pieces.RESULTS, of_pieces()),
     ],
-    ids=["control", "minigrid", "minigrid-unseen", "minigrid-random-share", "minigrid-pixels", "anchors", "sb3", "pieces"],
+    ids=lambda each: each.name if isinstance(each, Path) else "",
 )
 def test_the_kept_results_are_of_todays_grid(command, folder, grid):
     cell_of = {(cell["name"], cell["seed"]): cell for cell in json.loads(json.dumps(grid))}

@@ -67,7 +67,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"study\.json is missing\): run without --render first"):
         main(["--render", "--out", str(tmp_path)])
     with pytest.raises(ValueError, match="--quick needs an --out other than"):
-        main(["--quick"])
+        main(["--quick", "--out", "docs/results/linear"])
     with pytest.raises(ValueError, match="give one of them"):
         main(["--quick", "--render", "--out", str(tmp_path)])
 

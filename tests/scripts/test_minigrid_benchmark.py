@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import itertools
 import json
 import re
 
@@ -514,8 +515,8 @@ def test_an_algorithm_with_a_budget_of_its_own_is_compared_over_the_steps_that_a
     ],
 )
 def test_the_page_says_which_of_its_tasks_ask_for_new_layouts(names, told, tmp_path):
-    for name in names:
-        write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), "ppo", 0, [0.1, 0.2, 0.3])
+    for name, seed in itertools.product(names, range(2)):
+        write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), "ppo", seed, [0.1, 0.2, 0.3])
     page = " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
     assert told in page
     assert ("## Over tasks" in page) == (len(names) > 1)
@@ -570,10 +571,26 @@ def test_a_page_of_unseen_tasks_says_so_and_which_are_missing(tmp_path):
     )
     assert "only where an evaluation was (every 1,000)." in page and "baselines" not in page
     assert "8 runs on 8 of 10 tasks. Not run: Empty-Random-6x6 and DistShift1." in page
-    assert "our preset was chosen on other tasks (docs/minigrid.md), by no run on these." in page
+    assert "our preset was chosen on other tasks ([minigrid.md](minigrid.md)), by no run on these." in page
+    assert "--quick" not in page and "Over tasks" not in page
     write_run(tmp_path, Task(TASKS[0].env_id, 3_000, 1_000), "jepa", 0, [0.1, 0.2, 0.3])
     page = render(tmp_path, tmp_path / "page.md").read_text()
     assert page.startswith("# MiniGrid: sample efficiency\n") and "chosen by runs on the benchmark's tasks" in page
+
+
+def test_a_page_of_unseen_tasks_says_which_an_earlier_preset_had_met(tmp_path):
+    now, earlier = tmp_path / "unseen", tmp_path / "unseen_before"
+    for folder in (now, earlier):
+        folder.mkdir()
+    tasks = [Task(each.env_id, 3_000, 1_000) for each in UNSEEN_TASKS]
+    for each in tasks[:3]:
+        write_run(now, each, "jepa", 0, [0.1, 0.2, 0.3])
+    for each in tasks[1:3]:
+        write_run(earlier, each, "jepa", 0, [0.4, 0.5, 0.6], ("--model.value.novelty", "0"))
+    page = " ".join(render(now, now / "page.md").read_text().split())
+    assert "DistShift1 and LavaGapS7 had been run with the preset before (`--agent.model.value.novelty 0`, " in page
+    assert "had 0.50 on DistShift1 and 0.50 on LavaGapS7." in page
+    assert "New to today's preset was Empty-Random-6x6." in page
 
 
 def test_an_algorithm_has_one_colour_on_every_page():
