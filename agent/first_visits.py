@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -14,8 +15,7 @@ Array = npt.NDArray[Any]
 class FirstVisits:
     """What the open episode of each environment has seen, as far back as its rows are stored, and what was new to it.
 
-    Observations are the same where every byte is. Rows lie as in ``SequenceReplay``, whose columns "observation",
-    "has_action" and "first_visit" it reads, and the last of which it writes.
+    Observations are the same where every byte is. Rows lie as in ``SequenceReplay``.
 
     Args:
         n_envs: environments that step together.
@@ -28,13 +28,18 @@ class FirstVisits:
         self._seen: list[Counter[bytes]] = [Counter() for _ in range(n_envs)]
         self._length = [0] * n_envs  # of what is remembered
 
-    def note(self, column: Mapping[str, Array], env: Array, row: Array, observation: Array, *, begins: bool) -> None:
-        """The listed environments see the observations [m, ...], before these are written to the rows [m]."""
-        for each, at, seen in zip(env.tolist(), row.tolist(), observation, strict=True):
-            if begins:
-                self._remember(each, seen[None])
-            else:
-                column["first_visit"][self._before(at)] = self._arrive(each, seen, oldest=column["observation"][at])
+    def begin(self, env: Array, observation: Array) -> None:
+        """The listed environments begin episodes with the observations [m, ...]."""
+        for each, seen in zip(env.tolist(), observation, strict=True):
+            self._remember(each, seen[None])
+
+    def arrive(self, observation: Array, *, oldest: Array) -> Array:
+        """Whether the observations [n_envs, ...] that the environments come to are new to their episodes, bool[n_envs].
+
+        Where an episode fills its ring, ``oldest`` [n_envs, ...] is forgotten, over which this one will be written.
+        """
+        arriving = enumerate(zip(observation, oldest, strict=True))
+        return np.array([self._arrive(env, seen, oldest=gone) for env, (seen, gone) in arriving])
 
     def recall(self, column: Mapping[str, Array], open_row: Array, written: Array) -> None:
         """Know again what the open episodes saw, from their rows; ``written`` is how many were opened in each ring."""

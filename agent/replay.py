@@ -108,7 +108,7 @@ class SequenceReplay:
         # An open row that no action led to belongs to an episode without a transition: it is written anew.
         previous = (self._open_row() - self._n_envs) % self._rows
         self._written -= (self._written > 0) & ~self._column["has_action"][previous]
-        self._open(env, observation, known)
+        self._begin(env, observation, known)
 
     def add(
         self,
@@ -168,8 +168,8 @@ class SequenceReplay:
         for env_ended in np.flatnonzero(terminated):
             self._settle(row[env_ended])
         self._starts.push(env, row)
-        self._open(env, successor, successor_targets, reward)
-        self._open(ended, first, first_targets)
+        self._arrive(successor, successor_targets, reward)
+        self._begin(ended, first, first_targets)
 
     def sample(self, batch_size: int, transitions: int, rng: np.random.Generator) -> Batch:
         """Draw windows of the given number of transitions, with replacement, as CPU tensors.
@@ -226,15 +226,30 @@ class SequenceReplay:
     def _open_row(self) -> Array:
         return (self._written - 1) % self._ring * self._n_envs + np.arange(self._n_envs)
 
-    def _open(self, env: Array, observation: Array, targets: Mapping[str, Array], reward: Array | None = None) -> None:
-        """Write an observation that nobody acted upon yet over the oldest row of each listed environment.
+    def _begin(self, env: Array, observation: Array, targets: Mapping[str, Array]) -> None:
+        """The listed environments begin episodes with the observations [m, ...]."""
+        if self._visits is not None:
+            self._visits.begin(env, observation)
+        self._open(env, observation, targets)
 
-        ``reward`` is what arriving there paid; without it an episode begins.
-        """
+    def _arrive(self, observation: Array, targets: Mapping[str, Array], reward: Array) -> None:
+        """Every environment's action led to the observations [n_envs, ...] and paid the rewards [n_envs]."""
+        column, env, before = self._column, np.arange(self._n_envs), self._open_row()
+        row = (before + self._n_envs) % self._rows
+        if self._visits is not None:
+            # Before the oldest observation is written over, which an episode that fills the ring forgets.
+            column["first_visit"][before] = self._visits.arrive(observation, oldest=column["observation"][row])
+        self._open(env, observation, targets)
+        known = self._layout.reward_shown(column, row)
+        column["label"][row] = np.where(known, reward, 0)
+        column["labelled"][row] = known
+        rewarded = self._is_rewarded(before)
+        self._rewarded.push(env[rewarded], before[rewarded])
+
+    def _open(self, env: Array, observation: Array, targets: Mapping[str, Array]) -> None:
+        """Write observations that nobody acted upon yet over the oldest row of each listed environment, without a label."""
         column = self._column
         row = self._written[env] % self._ring * self._n_envs + env
-        if self._visits is not None:
-            self._visits.note(column, env, row, observation, begins=reward is None)
         lost = column["has_action"][row]
         self._starts.pop_oldest(env[lost])
         self._rewarded.pop_oldest(env[lost & self._is_rewarded(row)])
@@ -242,14 +257,9 @@ class SequenceReplay:
         column["observation"][row] = observation
         for name, values in targets.items():
             column[name][row] = values
-        known = self._layout.reward_shown(column, row) & (reward is not None)
-        column["label"][row] = np.where(known, 0 if reward is None else reward, 0)
-        column["labelled"][row] = known
+        column["label"][row] = 0
+        column["labelled"][row] = False
         self._written[env] += 1
-        if reward is not None:
-            before = (row - self._n_envs) % self._rows
-            rewarded = self._is_rewarded(before)
-            self._rewarded.push(env[rewarded], before[rewarded])
 
     def _is_rewarded(self, row: Array) -> Array:
         """Whether the transition that starts at each row paid a reward that is not kept from the reward task."""

@@ -211,13 +211,7 @@ def _value_target(
 ) -> Tensor:
     """Returns [B, T]; the slow head values the latents [B, T + 1, D] of the observations, as in arXiv:2310.16828."""
     ema = _slow_copy(ema, f"model.value.weight is {config.value.weight:g}")
-    behind = torch.zeros_like(batch.reward)
-    if config.value.gap:
-        best, taken = ema.values(latent, batch.action)
-        # Where actions cannot all be tried, the one that was taken may be worth more than the best that is known.
-        bootstrap, behind = best[:, 1:], (best[:, :-1] - taken).clamp(min=0)
-    if ema.is_careful or not config.value.gap:
-        bootstrap = ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
+    bootstrap, behind = _slow_values(ema, latent, batch, config, generator)
     reward = batch.reward
     if config.value.novelty:
         reward = reward + config.value.novelty * _first_visits(batch)
@@ -227,6 +221,25 @@ def _value_target(
     target = target - config.value.gap * behind
     bounds = BOUNDS.get(config.value.likelihood)
     return target if bounds is None else target.clamp(*bounds)
+
+
+def _slow_values(
+    ema: WorldModel, latent: Tensor, batch: Batch, config: ModelConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What each following observation is worth, and how far the action taken is behind the best one, [B, T] each.
+
+    The latter is 0 where there is no ``value.gap`` to be taken off for it.
+    """
+
+    def careful() -> Tensor:
+        return ema.careful_value(latent[:, 1:].flatten(0, 1), generator).unflatten(0, batch.alive.shape)
+
+    if not config.value.gap:
+        return careful(), torch.zeros_like(batch.reward)
+    best, taken = ema.values(latent, batch.action)
+    # Where actions cannot all be tried, the one that was taken may be worth more than the best that is known.
+    behind = (best[:, :-1] - taken).clamp(min=0)
+    return careful() if ema.is_careful else best[:, 1:], behind
 
 
 def _first_visits(batch: Batch) -> Tensor:
