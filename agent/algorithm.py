@@ -93,7 +93,7 @@ class Algorithm(BaseAlgorithm):
     def _begin_anew(self) -> None:
         assert self.env is not None
         self.env.seed(self.seed)
-        self.collector.forget_episodes()
+        self.collector.episodes.forget()
         self._last_obs = None
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import AgentConfig
@@ -17,6 +17,7 @@ from jepa_rl.agent.exploration import Explorer, RandomActions, noisy
 from jepa_rl.agent.familiarity import Familiarity
 from jepa_rl.agent.novelty import NoveltySeeking, Successes
 from jepa_rl.agent.observations import ObservationAdapter
+from jepa_rl.agent.open_episodes import OpenEpisodes
 from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.replay import SequenceReplay
 from jepa_rl.agent.spaces import ActionAdapter
@@ -70,8 +71,9 @@ class Collector:
         familiarity: Familiarity | None = None,
         noise: float = 0.0,
     ) -> None:
-        self.connect(venv)
+        self.venv = venv
         self.replay = replay
+        self.episodes = OpenEpisodes(venv, observations.pack)
         self._target_reader = target_reader
         self._observations = observations
         self._actions = actions
@@ -79,22 +81,17 @@ class Collector:
         self._streams = streams
         self._decide = decide
         self._noise = noise  # standard deviation on planned actions, which must be those of a Box
-        self._astray = False  # whether the environments went on by a step that was not stored
         n_envs = venv.num_envs
         self.observation = np.zeros((n_envs, *observations.shape), observations.dtype)  # packed; what to act on next
         self.plan = np.zeros((n_envs, horizon, *actions.shape), actions.dtype)
         self.warm = np.zeros(n_envs, bool)
-        self.episode = np.full(n_envs, -1, np.int64)  # number of the open episode, counted from the environment's seeding
-        self.open_actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
         self._familiarity = familiarity
         self.memories: list[EpisodeMemory] = []  # of the open episodes, where there is a familiarity
 
     def connect(self, venv: VecEnv) -> None:
         """Act in these environments from now on."""
         self.venv = venv
-        self._numbered = _has(venv, "rebuild_episode")  # they are SeededEpisodes
-        # A wrapper around all environments has a memory of its own, which repeating one environment's actions lacks.
-        self.rebuildable = self._numbered and not isinstance(venv, VecEnvWrapper)
+        self.episodes.connect(venv)
 
     def plan_ahead(self, horizon: int) -> None:
         """Plans have this many steps from now on; those of another number are dropped."""
@@ -106,58 +103,9 @@ class Collector:
         """Keep memories of the open episodes, of those that are open already from here on; None: no longer."""
         if familiarity is None:
             self.memories = []
-        elif self._familiarity is None and self.begun:
+        elif self._familiarity is None and self.episodes.begun:
             self.memories = familiarity.begin(self.observation)
         self._familiarity = familiarity
-
-    def forget_episodes(self) -> None:
-        """The environments were seeded: their next reset opens episode 0."""
-        self.episode[:] = -1
-        self.open_actions = [[] for _ in self.open_actions]
-
-    def come_back(self, seed: int) -> bool:
-        """Bring environments that somebody else used meanwhile back to where the last step left them.
-
-        Those that are no SeededEpisodes are taken to be there, but after a step that could not be stored. False where a
-        reset must begin new episodes.
-        """
-        if not self._numbered:
-            return not self._astray
-        positions = [tuple(position) for position in self.venv.env_method("position")]
-        if positions == [(number, len(taken)) for number, taken in zip(self.episode, self.open_actions, strict=True)]:
-            return True
-        if self.episode.max() < 0:  # seeded, and not reset yet
-            if self.rebuildable:
-                self.venv.seed(seed)
-            return False
-        if self.rebuildable and not self.rebuild(seed):
-            return True
-        self.episode[:] = [number for number, _ in self.venv.env_method("position")]
-        return False
-
-    def rebuild(self, seed: int) -> list[int]:
-        """Repeat the open episodes; the environments that did not come to their last observation again."""
-        lost = []
-        for env, taken in enumerate(self.open_actions):
-            episode = int(self.episode[env])
-            (reached,) = self.venv.env_method("rebuild_episode", seed + env, episode, taken, indices=[env])
-            if not np.array_equal(self._observations.pack(reached), self.observation[env]):
-                lost.append(env)
-        # They stand in the open episodes now: where no seed waits for it, the next reset opens the ones after.
-        self.venv._reset_seeds()
-        return lost
-
-    def close_episodes(self, seed: int) -> None:
-        """Stand where the episodes of the last step began, so that the next reset opens the ones after them."""
-        self.open_actions = [[] for _ in self.open_actions]
-        for env, episode in enumerate(self.episode.tolist()):
-            self.venv.env_method("rebuild_episode", seed + env, episode, [], indices=[env])
-        self.venv._reset_seeds()
-
-    @property
-    def begun(self) -> bool:
-        """Whether ``begin`` succeeded since the environments were last seeded."""
-        return bool((self.episode >= 0).all())
 
     def begin(self, observation: VecEnvObs) -> None:
         """Start from the n observations of a vector reset; an exception leaves everything as it was."""
@@ -170,9 +118,7 @@ class Collector:
             raise
         self.observation = packed
         self.warm[:] = False
-        self._astray = False
-        self.episode += 1
-        self.open_actions = [[] for _ in self.open_actions]
+        self.episodes.begin()
         if self._familiarity is not None:
             self.memories = self._familiarity.begin(packed)
         self.explorer.begin(self._streams.exploration)
@@ -187,7 +133,7 @@ class Collector:
             action = np.where(explores.reshape(-1, *[1] * (chosen.ndim - 1)), chosen, wanted)
             env_action = self._actions.to_env(action)
             with naming_dead_processes(self.venv):
-                self._astray = True
+                self.episodes.astray = True
                 # A copy: what an environment does to its action must not reach what is remembered.
                 following, reward, done, infos = self.venv.step(env_action.copy())
             result = VectorStep(
@@ -198,15 +144,9 @@ class Collector:
         except BaseException:
             self._streams.load_state(*streams)
             raise
-        self._astray = False
+        self.episodes.step(env_action, done)
         self.observation = packed
         self.plan, self.warm = plan, ~explores & ~done
-        for env, taken in enumerate(env_action):
-            if done[env]:
-                self.open_actions[env].clear()
-            elif self._numbered:
-                self.open_actions[env].append(taken)
-        self.episode += done
         if self._familiarity is not None:
             self._familiarity.learn(self.memories, action, packed, done)
         self.explorer.note(chosen, reward, done, self._streams.exploration)
@@ -318,11 +258,3 @@ def make_collector(
     if isinstance(explorer, NoveltySeeking):
         explorer.outcome_visits = collector.outcome_visits
     return collector
-
-
-def _has(venv: VecEnv, name: str) -> bool:
-    """Whether the environments have an attribute; a VecEnv that is no set of environments may not say."""
-    try:
-        return venv.has_attr(name)
-    except NotImplementedError:
-        return False

@@ -173,7 +173,7 @@ class JEPAAgent(OfflineTraining):
             raise ValueError("the agent has no environments to learn in; give some to the constructor, load or set_env")
         assert self.seed is not None
         with naming_dead_processes(self.env):
-            if not self.collector.come_back(self.seed):
+            if not self.collector.episodes.come_back(self.seed, self.collector.observation):
                 self._last_obs = None
             begins = reset_num_timesteps or self._last_obs is None
             total_timesteps, callback = self._setup_learn(

@@ -34,7 +34,7 @@ COUNTERS = ("num_timesteps", "steps_taken", "_episode_num", "_n_updates", "wall_
 # What they are in files that were written before they existed.
 NEWER_COUNTERS = {"updates_besides": 0, "_current_progress_remaining": 1.0}
 
-COLLECTOR_ARRAYS = ("plan", "warm", "episode")
+COLLECTOR_ARRAYS = ("plan", "warm")
 
 
 def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
@@ -72,18 +72,19 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     tensors |= {f"streams/{name}": value for name, value in torch_streams.items()}
     arrays: dict[str, np.ndarray] = {}
     # Where the very first observations were refused, learning begins anew.
-    if agent.env is not None and (len(agent.replay) or agent.collector.begun) and "replay" not in exclude:
+    if agent.env is not None and (len(agent.replay) or agent.collector.episodes.begun) and "replay" not in exclude:
         collector = agent.collector
         # New environments or a new seed have closed the episodes, but what they taught stays.
-        opened = agent._last_obs is not None and collector.begun
-        state["collector"] = {"n_envs": agent.n_envs, "rebuildable": collector.rebuildable and opened}
+        opened = agent._last_obs is not None and collector.episodes.begun
+        state["collector"] = {"n_envs": agent.n_envs, "rebuildable": collector.episodes.rebuildable and opened}
         arrays |= {f"replay/{name}": value for name, value in agent.replay.state().items()}
         arrays |= {f"collector/{name}": getattr(collector, name) for name in COLLECTOR_ARRAYS}
         arrays |= {f"exploration/{name}": value for name, value in collector.explorer.state().items()}
         if collector.memories:
             arrays |= {f"memories/{name}": value for name, value in pack_memories(collector.memories).items()}
         arrays["collector/last_observation"] = collector.observation
-        for env, actions in enumerate(collector.open_actions):
+        arrays["collector/episode"] = collector.episodes.number
+        for env, actions in enumerate(collector.episodes.actions):
             arrays[f"collector/open_actions/{env}"] = np.array(actions)
     return Checkpoint(state=state, tensors=tensors, arrays=arrays)
 
@@ -199,24 +200,25 @@ def _restore_collector(agent: JEPAAgent, saved: dict[str, Any], arrays: dict[str
     if memories := _part(arrays, "memories"):
         assert agent.familiarity is not None
         collector.memories = unpack_memories(memories, agent.action_adapter.counts[0])
-    collector.open_actions = [list(arrays[f"collector/open_actions/{env}"]) for env in range(saved["n_envs"])]
+    collector.episodes.number[...] = arrays["collector/episode"]
+    collector.episodes.actions = [list(arrays[f"collector/open_actions/{env}"]) for env in range(saved["n_envs"])]
 
 
 def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any]) -> None:
     """Bring the environments to the middle of their open episodes; else ``learn`` begins new ones."""
-    collector = agent.collector
+    episodes = agent.collector.episodes
     assert agent.env is not None and agent.seed is not None
-    if not collector.rebuildable:
-        collector.forget_episodes()  # learn() will reset the environments
+    if not episodes.rebuildable:
+        episodes.forget()  # learn() will reset the environments
         _seed_anew(agent)
         return
     if not saved["rebuildable"]:
-        if collector.begun:
+        if episodes.begun:
             with naming_dead_processes(agent.env):
-                collector.close_episodes(agent.seed)
+                episodes.close(agent.seed)
         return
     with naming_dead_processes(agent.env):
-        lost = collector.rebuild(agent.seed)
+        lost = episodes.rebuild(agent.seed, agent.collector.observation)
     if lost:
         warnings.warn(
             f"the open episodes of {path} are left out, new ones begin: environment {lost[0]} does not come back to its "
@@ -225,7 +227,7 @@ def _reopen_episodes(agent: JEPAAgent, path: Path, saved: dict[str, Any]) -> Non
             stacklevel=4,
         )
         return
-    agent._last_obs = agent.observation_adapter.unpack(collector.observation)
+    agent._last_obs = agent.observation_adapter.unpack(agent.collector.observation)
     agent._last_episode_starts = np.zeros(saved["n_envs"], bool)
 
 

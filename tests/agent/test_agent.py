@@ -276,7 +276,7 @@ def test_an_environment_that_is_not_registered_is_refused_with_a_way_to_those_wi
 def test_callbacks_see_the_actions_that_the_environments_took(small_config):
     class Actions(BaseCallback):
         def _on_step(self):
-            taken = [open_actions[-1] for open_actions in self.model.collector.open_actions]
+            taken = [open_actions[-1] for open_actions in self.model.collector.episodes.actions]
             assert np.array_equal(self.locals["actions"], taken)
             return True
 

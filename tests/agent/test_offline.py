@@ -111,14 +111,14 @@ def test_lengths_that_do_not_fit_are_refused_and_nothing_is_stored(agent, observ
 )
 def test_a_bad_step_is_refused_and_the_open_episode_goes_on(agent, observation, action, reward, error, message):
     agent.learn(3)
-    before, episode_before = transitions(agent), agent.collector.episode.copy()
+    before, episode_before = transitions(agent), agent.collector.episodes.number.copy()
     with pytest.raises(error, match=message):
         agent.add_episode([[0.0] * 4, [observation] * 4, [0.0] * 4], [0, action], [1.0, reward], terminated=True)
     assert transitions(agent) == before
     agent.learn(3, reset_num_timesteps=False)
     assert len(transitions(agent) - before) == 3
     assert not {row for row in transitions(agent) if row[:4] == (0.0,) * 4}
-    np.testing.assert_array_equal(agent.collector.episode, episode_before)
+    np.testing.assert_array_equal(agent.collector.episodes.number, episode_before)
 
 
 def test_continuous_actions_beyond_the_box_are_refused(small_config):

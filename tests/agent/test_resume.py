@@ -115,7 +115,9 @@ def test_an_environment_that_is_not_deterministic_is_found_out(small_config, tmp
     with pytest.warns(UserWarning, match=r"new ones begin: environment 0 does not come back.* not deterministic"):
         loaded = JEPAAgent.load(tmp_path / "agent", make)
     assert len(loaded.replay) == 62
-    expected = [(number + 1, 1) for number in loaded.collector.episode]  # not an episode that the replay has already
+    expected = [
+        (number + 1, 1) for number in loaded.collector.episodes.number
+    ]  # not an episode that the replay has already
     loaded.learn(2, reset_num_timesteps=False)
     assert loaded.env.env_method("position") == expected
     loaded.learn(18, reset_num_timesteps=False)
@@ -137,7 +139,7 @@ def test_a_new_count_of_steps_after_loading_begins_the_next_episodes(small_confi
     loaded = JEPAAgent.load(tmp_path / "a", "CartPole-v1")
     for each in (agent, loaded):
         each.learn(30)
-        assert [number for number, _ in each.env.env_method("position")] == each.collector.episode.tolist()
+        assert [number for number, _ in each.env.env_method("position")] == each.collector.episodes.number.tolist()
     assert_same(agent, loaded)
 
 

@@ -120,7 +120,7 @@ def test_after_another_seed_wrapped_environments_go_on_in_the_episodes_that_they
     agent.set_random_seed(3)
     for _ in range(2):
         agent.learn(10, reset_num_timesteps=False)
-        assert agent.collector.episode.tolist() == [0, 0]
+        assert agent.collector.episodes.number.tolist() == [0, 0]
     assert agent.env.env_method("position") == [(0, 10)] * 2
 
 
@@ -208,7 +208,7 @@ def test_evaluating_in_the_training_environments_is_noticed(small_config, wrap):
         assert same_run(plain, watched.learn(48, reset_num_timesteps=False))
     else:
         assert watched.get_env().env_method("position") == [(episode + 1, 1) for episode, _ in at]
-        assert [len(taken) for taken in watched.collector.open_actions] == [1, 1]
+        assert [len(taken) for taken in watched.collector.episodes.actions] == [1, 1]
 
 
 def test_an_environment_that_failed_once_goes_on_where_the_agent_is(small_config):
