@@ -40,9 +40,10 @@ PAGE = Path("docs/control.md")
 class ControlArgs(GridArgs):
     """Our agent, SAC, PPO and DQN on control from vectors: steps and seconds until a return holds, on held-out episodes.
 
-    A run that is finished is not run again, so that the command can be stopped and started; a run that was killed begins
-    anew. Each writes its curve to NAME-seedN.csv as it goes and its result to NAME-seedN.json. Any setting of our agent can
-    be changed, as in --agent.planner.horizon 4. SAC runs where actions are those of a Box, DQN where they are finite.
+    A run that is finished is not run again, so that the command can be stopped and started; a run of our agent that was
+    killed goes on from its last evaluation, which is kept in NAME-seedN.checkpoint.zip, others begin anew. Each writes its
+    curve to NAME-seedN.csv as it goes and its result to NAME-seedN.json. Any setting of our agent can be changed, as in
+    --agent.planner.horizon 4. SAC runs where actions are those of a Box, DQN where they are finite.
 
     Examples:
       jepa-rl benchmark control --quick

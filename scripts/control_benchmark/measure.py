@@ -14,11 +14,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import VecEnv
 
-from jepa_rl.agent import AgentConfig, JEPAAgent, vectorize
-from jepa_rl.agent.config import from_dict
+from jepa_rl.agent import vectorize
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.control_benchmark.baselines import make_baseline
-from jepa_rl.scripts.curve import Curve, forget_peak_memory
+from jepa_rl.scripts.curve import Curve, curve_file, forget_peak_memory, our_agent, train_along
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
 
@@ -28,10 +27,10 @@ SEEDS_APART = 1_000  # between the held-out episodes of one seed and those of th
 Factory = functools.partial[gym.Env[Any, Any]]
 
 
-def contender(cell: Cell, factory: Factory) -> tuple[BaseAlgorithm, PolicyPredictor]:
-    """The cell's algorithm, untrained, and what to evaluate."""
+def contender(cell: Cell, factory: Factory, out: Path) -> tuple[BaseAlgorithm, PolicyPredictor]:
+    """The cell's algorithm, ours as ``our_agent`` gives it and others untrained, and what to evaluate."""
     if cell["algo"] == "jepa":
-        agent = JEPAAgent(from_dict(AgentConfig, cell["settings"]["agent"]), factory, seed=cell["seed"], device="cpu")
+        agent = our_agent(cell, factory, out)
         return agent, agent
     return make_baseline(cell["algo"], factory, cell["settings"], cell["seed"], cell["env_steps"])
 
@@ -48,7 +47,7 @@ class ReturnCurve(Curve):
 
     def evaluate(self) -> dict[str, float]:
         """Undiscounted returns, and lengths in environment steps."""
-        self._venv.seed(HELDOUT_SEED + SEEDS_APART * self._cell["seed"])
+        self._venv.seed(HELDOUT_SEED + SEEDS_APART * self.cell["seed"])
         returns, lengths = evaluate_policy(
             self._policy,
             self._venv,
@@ -64,19 +63,18 @@ class ReturnCurve(Curve):
 
 
 def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
-    """Train the cell's algorithm; ``out``/NAME-seedN.csv is its curve, begun anew and written as it goes.
+    """Train the cell's algorithm; ``out``/NAME-seedN.csv is its curve, written as it goes.
 
     The result also has ``decision_ms``, the median time of a decision for one observation.
     """
     forget_peak_memory()
     factory = functools.partial(make_env, cell["env_id"])
     held = vectorize(factory, cell["episodes"])
-    model, policy = contender(cell, factory)
+    model, policy = contender(cell, factory, out)
     try:
-        with (out / f"{cell['name']}-seed{cell['seed']}.csv").open("w", newline="") as file:
-            curve = ReturnCurve(cell, policy, held, file)
-            model.learn(cell["env_steps"], callback=curve)
-        return {**curve.result(), "decision_ms": decision_milliseconds(policy, np.asarray(held.reset())[:1])}
+        with curve_file(cell, out).open("w", newline="") as file:
+            found = train_along(ReturnCurve(cell, policy, held, file), model)
+        return {**found, "decision_ms": decision_milliseconds(policy, np.asarray(held.reset())[:1])}
     finally:
         held.close()
 

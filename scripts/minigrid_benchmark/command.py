@@ -43,9 +43,10 @@ UNSEEN_PLACES = Path("docs/results/minigrid_unseen"), Path("docs/minigrid_unseen
 class MiniGridArgs(GridArgs):
     """Our agent, PPO and n-step DQN on MiniGrid: steps and seconds until a success rate holds, on held-out episodes.
 
-    A run that is finished is not run again, so that the command can be stopped and started; a run that was killed begins
-    anew. Each writes its curve to NAME-seedN.csv as it goes and its result to NAME-seedN.json. Any setting of our agent can
-    be changed, as in --agent.planner.horizon 4.
+    A run that is finished is not run again, so that the command can be stopped and started; a run of our agent that was
+    killed goes on from its last evaluation, which is kept in NAME-seedN.checkpoint.zip, others begin anew. Each writes its
+    curve to NAME-seedN.csv as it goes and its result to NAME-seedN.json. Any setting of our agent can be changed, as in
+    --agent.planner.horizon 4.
 
     Examples:
       jepa-rl benchmark minigrid --quick

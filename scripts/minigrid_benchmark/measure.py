@@ -16,11 +16,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import VecEnv
 
-from jepa_rl.agent import AgentConfig, JEPAAgent
-from jepa_rl.agent.config import from_dict
+from jepa_rl.agent import JEPAAgent
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.curve import Curve as BaseCurve
-from jepa_rl.scripts.curve import forget_peak_memory
+from jepa_rl.scripts.curve import curve_file, forget_peak_memory, our_agent, train_along
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES, EpsilonGreedy
@@ -40,22 +39,16 @@ class Contender:
     callbacks: tuple[BaseCallback, ...] = ()  # that its training needs
 
 
-def contender(cell: Cell, factory: Factory) -> Contender:
-    """The cell's algorithm, untrained."""
+def contender(cell: Cell, factory: Factory, out: Path) -> Contender:
+    """The cell's algorithm: ours as ``our_agent`` gives it, others untrained."""
     algo, settings, seed = cell["algo"], cell["settings"], cell["seed"]
     if algo == "jepa":
-        return our_contender(_agent(cell, factory))
+        return our_contender(our_agent(cell, factory, out))
     model = BASELINES[algo].make(factory, settings, seed, cell["env_steps"])
     policy: PolicyPredictor = model
     if isinstance(model, DQN):
         policy = EpsilonGreedy(model, settings["epsilon_end"], np.random.default_rng(HELDOUT_SEED + seed))
     return Contender(model=model, policy=policy, repeatable=True)
-
-
-def _agent(cell: Cell, factory: Factory) -> JEPAAgent:
-    settings = cell["settings"]
-    device = settings.get("device", "cpu")
-    return JEPAAgent(from_dict(AgentConfig, settings["agent"]), factory, seed=cell["seed"], device=device)
 
 
 def our_contender(agent: JEPAAgent) -> Contender:
@@ -107,23 +100,21 @@ def train_and_measure(cell: Cell, out: Path) -> dict[str, Any]:
     """
     factory = functools.partial(make_env, cell["env_id"], cell["settings"].get("env"))
     held = HeldOutEpisodes(factory, cell["episodes"], HELDOUT_SEED + cell["seed"])
-    return follow(cell, contender(cell, factory), held, out)
+    return follow(cell, contender(cell, factory, out), held, out)
 
 
 def follow(cell: Cell, who: Contender, held: Episodes, out: Path, curve_class: type[Curve] = Curve) -> dict[str, Any]:
-    """Train it for the cell's budget; ``out``/NAME-seedN.csv is its curve, begun anew and written as it goes.
+    """Train it for what is left of the cell's budget; ``out``/NAME-seedN.csv is its curve, written as it goes.
 
     Returns the last point's figures and how many ``points`` there are.
     """
     forget_peak_memory()
-    with (out / f"{cell['name']}-seed{cell['seed']}.csv").open("w", newline="") as file:
-        curve = curve_class(cell, who, held, file)
-        who.model.learn(cell["env_steps"], callback=[*who.callbacks, curve])
-    return curve.result()
+    with curve_file(cell, out).open("w", newline="") as file:
+        return train_along(curve_class(cell, who, held, file), who.model, who.callbacks)
 
 
 def follow_agent(cell: Cell, out: Path) -> tuple[JEPAAgent, dict[str, Any]]:
     """Train our agent with the settings of a cell, of any task; the trained agent, and what ``follow`` returns."""
     factory = functools.partial(make_env, cell["env_id"])
-    agent = _agent(cell, factory)
+    agent = our_agent(cell, factory, out)
     return agent, follow(cell, our_contender(agent), heldout_episodes(cell, factory), out)

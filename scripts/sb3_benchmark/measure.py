@@ -34,11 +34,11 @@ class TransferCurve(Curve):
 
     @property
     def _imagined(self) -> bool:
-        return bool(self._cell["algo"] == IMAGINED)
+        return bool(self.cell["algo"] == IMAGINED)
 
     def env_steps(self) -> int:
         """Those of the pre-training, which everything that uses its agent has to answer for, and PPO's own."""
-        before: int = self._cell["earlier_steps"]
+        before: int = self.cell["earlier_steps"]
         return before if self._imagined else before + self.num_timesteps
 
     def evaluate(self) -> dict[str, float]:

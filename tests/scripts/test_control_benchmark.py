@@ -168,7 +168,7 @@ def test_evaluating_does_not_change_our_run(tmp_path):
     factory = functools.partial(make_env, cell["env_id"])
 
     def trained(watched):
-        model, policy = measure.contender(cell, factory)
+        model, policy = measure.contender(cell, factory, tmp_path)
         held = vectorize(factory, 2)
         curve = ReturnCurve(cell, policy, held, (tmp_path / "a").open("w")) if watched else None
         return model.learn(50, callback=curve).model.state_dict()

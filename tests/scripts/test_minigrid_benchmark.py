@@ -14,12 +14,12 @@ import torch
 from minigrid.core.constants import OBJECT_TO_IDX
 from minigrid.core.world_object import Goal
 
-from jepa_rl.agent import SeededEpisodes, preset
+from jepa_rl.agent import JEPAAgent, SeededEpisodes, preset
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.benchmark_results import held_from
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.control_benchmark import drawings as control_drawings
-from jepa_rl.scripts.curve import gradient_updates
+from jepa_rl.scripts.curve import curve_file, gradient_updates, kept_beside, our_agent
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.minigrid_benchmark import command, measure
 from jepa_rl.scripts.minigrid_benchmark import drawings as minigrid_drawings
@@ -291,12 +291,12 @@ def test_a_cell_writes_its_curve_and_returns_its_end(tmp_path, algorithm):
     }
 
 
-def test_only_planners_that_draw_nothing_are_repeatable():
+def test_only_planners_that_draw_nothing_are_repeatable(tmp_path):
     (cell,) = tiny_cells(["jepa"])
     factory = functools.partial(make_env, cell["env_id"])
-    assert measure.contender(cell, factory).repeatable
+    assert measure.contender(cell, factory, tmp_path).repeatable
     cell["settings"]["agent"]["planner"]["kind"] = "cem"
-    assert not measure.contender(cell, factory).repeatable
+    assert not measure.contender(cell, factory, tmp_path).repeatable
 
 
 @pytest.fixture
@@ -358,6 +358,48 @@ def test_a_run_that_dies_leaves_its_partial_curve_and_begins_anew(short, tmp_pat
     assert run([*short, "--out", str(tmp_path), "--algos", "ppo", "dqn"]) == 0
     assert len(curve.read_text().splitlines()) == 4
     assert Results.load(tmp_path).unfinished == 0
+
+
+def test_a_run_of_our_agent_that_is_killed_goes_on_from_its_last_evaluation(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        """Not an error that anything would handle."""
+
+    def killed(held, *_, **__):
+        asked.append(held)
+        if len(asked) == 5:
+            raise Killed
+        return evaluate(held, *_, **__)
+
+    (cell,) = tiny_cells(["jepa"])
+    whole, stopped, asked, evaluate = tmp_path / "whole", tmp_path / "stopped", [], HeldOutEpisodes.run
+    for folder in (whole, stopped):
+        folder.mkdir()
+    measure.train_and_measure(cell, whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(HeldOutEpisodes, "run", killed)
+        with pytest.raises(Killed):
+            measure.train_and_measure(cell, stopped)
+    steps, collect = [], JEPAAgent._collect
+    with monkeypatch.context() as patch:
+        patch.setattr(JEPAAgent, "_collect", lambda agent, *_: (steps.append(agent.n_envs), collect(agent, *_)))
+        measure.train_and_measure(cell, stopped)
+    assert sum(steps) == 32  # the last third
+    name = f"{cell['name']}-seed0.csv"
+    curves = [list(csv.DictReader((folder / name).open())) for folder in (whole, stopped)]
+    for column in set(curves[0][0]) - {"wall_seconds", "evaluation_seconds", "peak_memory_mb"}:
+        assert [row[column] for row in curves[0]] == [row[column] for row in curves[1]], column
+    assert float(curves[1][2]["wall_seconds"]) > float(curves[1][1]["wall_seconds"])
+    assert [path.name for path in stopped.iterdir()] == [name]
+
+
+def test_what_another_setting_left_behind_is_not_gone_on_with(tmp_path):
+    (cell,) = tiny_cells(["jepa"])
+    factory = functools.partial(make_env, cell["env_id"])
+    agent = our_agent(cell, factory, tmp_path).learn(8)
+    agent.attachments |= json.loads(json.dumps({"cell": cell, "points": []}))
+    agent.save(kept_beside(curve_file(cell, tmp_path)))
+    assert our_agent(cell, factory, tmp_path).num_timesteps == 8
+    assert our_agent(cell | {"episodes": 7}, factory, tmp_path).num_timesteps == 0
 
 
 @pytest.mark.parametrize(
