@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jepa_rl.agent import preset
-from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.grid import Cell, require_known
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task, agent_cells
 from jepa_rl.scripts.train import overridden
@@ -50,6 +49,18 @@ PIECES = (
         ),
     ),
     Piece(
+        slug="values-of-reward-alone",
+        name="values that count what is new",
+        instead="values of the environment's reward alone",
+        options=("--model.value.novelty", "0"),
+    ),
+    Piece(
+        slug="more-seeking",
+        name="plans that explore",
+        instead="up to eight tenths of the steps seek novelty also after the first reward, fewer as more episodes succeed",
+        options=("--exploration.epsilon-start", "0.8"),
+    ),
+    Piece(
         slug="no-random-auxiliary",
         name="random auxiliary",
         instead="reward, value, termination and dynamics alone train the encoder",
@@ -81,10 +92,10 @@ PIECES = (
     ),
     Piece(slug="no-gap", name="action gap", instead="plain targets", options=("--model.value.gap", "0")),
     Piece(
-        slug="no-rewarded-windows",
-        name="windows with a reward",
-        instead="uniform batches",
-        options=("--replay.prioritised-fraction", "0"),
+        slug="rewarded-windows",
+        name="uniform batches",
+        instead="a quarter of each batch for windows with a reward",
+        options=("--replay.prioritised-fraction", "0.25"),
     ),
     Piece(
         slug="rewards-as-paid",
@@ -117,7 +128,7 @@ def cells(
     """
     require_known("piece", slugs, SLUGS)
     agents = {
-        piece.slug: dataclasses.asdict(overridden(preset(PRESET).agent, (*BEFORE_NOVELTY, *piece.options, *extra)))
+        piece.slug: dataclasses.asdict(overridden(preset(PRESET).agent, (*piece.options, *extra)))
         for piece in PIECES
         if piece.slug in slugs
     }

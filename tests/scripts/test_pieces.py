@@ -10,14 +10,12 @@ import torch
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.agent.config import from_dict
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
 from jepa_rl.scripts.minigrid_benchmark.summary import Results, Run
 from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.minigrid_benchmark.tasks import task as known_task
 from jepa_rl.scripts.pieces_benchmark import command
 from jepa_rl.scripts.pieces_benchmark.page import _search, _spacing
 from jepa_rl.scripts.pieces_benchmark.pieces import PRESET, SLUGS, TASKS, cells
-from jepa_rl.scripts.train import overridden
 
 TINY = [
     *("--agent.model.latent-dim", "8", "--agent.model.encoder.hidden", "8", "--agent.model.dynamics.hidden", "8"),
@@ -34,7 +32,7 @@ def differences(first: object, second: object, path: str = "") -> set[str]:
 
 
 def test_each_row_switches_off_what_it_says_and_nothing_else():
-    base = overridden(preset(PRESET).agent, BEFORE_NOVELTY)
+    base = preset(PRESET).agent
     found = {
         cell["algo"]: differences(base, from_dict(AgentConfig, cell["settings"]["agent"]))
         for cell in cells(TASKS[:1], SLUGS, 1, episodes=1)
@@ -43,13 +41,15 @@ def test_each_row_switches_off_what_it_says_and_nothing_else():
         "preset": set(),
         "no-memory": {"planner.revisit_cost"},
         "no-novelty": {f"exploration.{name}" for name in ("kind", "warmup", "epsilon_start", "epsilon_steps")},
+        "values-of-reward-alone": {"model.value.novelty"},
+        "more-seeking": {"exploration.epsilon_start"},
         "no-random-auxiliary": {"model.auxiliaries"},
         "no-search": {"planner.kind", "planner.horizon"},
         "leaves-alone": {"planner.trace"},
         "weights-as-trained": {"acting_weights"},
         "no-outcomes": {"model.value.at_least_outcome"},
         "no-gap": {"model.value.gap"},
-        "no-rewarded-windows": {"replay.prioritised_fraction"},
+        "rewarded-windows": {"replay.prioritised_fraction"},
         "rewards-as-paid": {"replay.rewards"},
         "fewer-updates": {"training.updates_per_step"},
         "convolutions": {"model.encoder.grid_encoder"},
@@ -94,15 +94,18 @@ def a_run(chosen, slug, success):
 
 
 def test_the_page_says_where_the_agent_without_search_is_behind():
-    runs = [a_run(each, "preset", [0.0, 1.0, 1.0, 1.0]) for each in TASKS]
-    even = [a_run(each, "no-search", [0.2, 1.0, 1.0, 1.0]) for each in TASKS]
-    worse = [a_run(TASKS[0], "no-search", [0.0, 0.7, 1.0, 1.0]), even[1]]
+    runs = [a_run(each, "preset", [0.0, 1.0, 1.0, 1.0]) for each in TASKS] * 3
+    even = [a_run(each, "no-search", [0.2, 1.0, 1.0, 1.0]) for each in TASKS] * 3
+    worse = [a_run(TASKS[0], "no-search", [0.0, 0.7, 1.0, 1.0]), even[1]] * 3
     told = _search(Results((*runs, *even), unfinished=0))
     assert "is nowhere behind the preset here**: DoorKey-5x5 1.00 against 1.00 at the end, 0.80 against" in " ".join(
         told.split()
     )
     assert "is behind the preset on DoorKey-5x5**" in _search(Results((*runs, *worse), unfinished=0))
     assert _search(Results((*runs,), unfinished=0)) == ""
+    alone = " ".join(_search(Results((*runs[:2], *worse[:2]), unfinished=0)).split())
+    assert "against the preset: DoorKey-5x5 0.90 against 1.00 at the end" in alone and "(one seed)" in alone
+    assert "behind" not in alone
 
 
 def test_the_page_says_that_its_steps_are_coarser_than_the_other_pages():
