@@ -316,6 +316,9 @@ def _finding(results: Results, task: Task) -> str:
     if not any(step is not None for steps in found.values() for step in steps):
         final = {name: float(np.mean([run.final for run in these])) for name, these in runs.items()}
         best = max(final, key=final.__getitem__)
+        if len(runs) == 1:
+            within = f"{task.budget(best).env_steps:,} steps"
+            return f"{NAMES[best]} does not hold {LEVEL:g} within {within}; at the end {final[best]:.2f}."
         within = budgets_text({NAMES[name]: task.budget(name).env_steps for name in runs})
         end = f"best at the end: {NAMES[best]} with {final[best]:.2f}"
         return f"nobody holds {LEVEL:g} within {within} steps; {end}."

@@ -615,6 +615,7 @@ def test_a_page_of_unseen_tasks_says_so_and_which_are_missing(tmp_path):
     assert "8 runs on 8 of 10 tasks. Not run: Empty-Random-6x6 and DistShift1." in page
     assert "our preset was chosen on other tasks ([minigrid.md](minigrid.md)), by no run on these." in page
     assert "--quick" not in page and "Over tasks" not in page
+    assert "- **Unlock**: JEPA does not hold 0.95 within 3,000 steps; at the end 0.20." in page
     write_run(tmp_path, Task(TASKS[0].env_id, 3_000, 1_000), "jepa", 0, [0.1, 0.2, 0.3])
     page = render(tmp_path, tmp_path / "page.md").read_text()
     assert page.startswith("# MiniGrid: sample efficiency\n") and "chosen by runs on the benchmark's tasks" in page
