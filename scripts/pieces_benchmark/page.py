@@ -102,11 +102,11 @@ def _search(results: Results) -> str:
         return ""
     seeds = sorted({len(results.of(task, slug)) for task in results.tasks for slug in ("no-search", "preset")} - {0})
     number = "one seed" if seeds == [1] else f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
-    figures = f"{'; '.join(told)} ({number})"
+    shown = f"{'; '.join(told)} ({number})"
     if seeds[0] < MIN_SEEDS:
-        return filled(f"The agent without search, which takes the highest Q, against the preset: {figures}.") + "\n\n"
+        return filled(f"The agent without search, which takes the highest Q, against the preset: {shown}.") + "\n\n"
     verdict = f"is behind the preset on {listed(behind)}" if behind else "is nowhere behind the preset here"
-    return filled(f"**The agent without search, which takes the highest Q, {verdict}**: {figures}.") + "\n\n"
+    return filled(f"**The agent without search, which takes the highest Q, {verdict}**: {shown}.") + "\n\n"
 
 
 def _final(run: Run) -> float:
