@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jepa_rl.agent import AgentConfig, ExplorationConfig, JEPAAgent, ReplayConfig, TrainingConfig
+from jepa_rl.agent.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from jepa_rl.agent.episode_memory import pack_memories
 from jepa_rl.agent.novelty import NoveltySeeking, Successes
 from jepa_rl.envs.make import make_env
@@ -144,6 +145,16 @@ def test_an_agent_that_begins_with_an_empty_replay_still_knows_that_it_was_paid(
     later = JEPAAgent.load(tmp_path / "small", device="cpu")
     later.set_env(empty_room)
     assert later.collector.explorer.share() == agent.collector.explorer.share()
+
+
+def test_what_older_files_keep_with_the_replay_is_still_read(tmp_path):
+    agent = JEPAAgent(CONFIG, empty_room, seed=0, device="cpu").learn(40)
+    agent.save(tmp_path / "older")
+    kept = read_checkpoint(tmp_path / "older.zip")
+    state = {name: value for name, value in kept.state.items() if name != "exploration"}
+    arrays = kept.arrays | {"exploration/rewarded": np.array(True), "exploration/success": np.array(0.3)}
+    write_checkpoint(tmp_path / "older.zip", Checkpoint(state=state, tensors=kept.tensors, arrays=arrays))
+    assert JEPAAgent.load(tmp_path / "older", empty_room, device="cpu").successes == Successes(any=True, share=0.3)
 
 
 def test_novelty_needs_discrete_actions():
