@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 
 
-class History(gym.ObservationWrapper[np.ndarray, Any, Any], gym.utils.RecordConstructorArgs):
+class History(FrameStackObservation):
     """The last ``length`` observations, oldest first, side by side along their last axis.
 
     That is the axis of a vector's components, of a grid's planes and of an image's channels; images with channels first
@@ -29,13 +29,24 @@ class History(gym.ObservationWrapper[np.ndarray, Any, Any], gym.utils.RecordCons
             raise ValueError(f"a history needs observations in a Box of at least one dimension, got {space}")
         if length < 1:
             raise ValueError(f"history must be at least 1 observation, got {length}")
+        # Before the stack records its own arguments: the first record is what ``spec`` makes again.
         gym.utils.RecordConstructorArgs.__init__(self, length=length)
-        gym.ObservationWrapper.__init__(self, FrameStackObservation(env, length, padding_type="zero"))
+        super().__init__(env, length, padding_type="zero")
         channels_first = len(space.shape) == 3 and space.shape[0] < min(space.shape[1:])
         self._axis = 0 if channels_first else len(space.shape) - 1
         low, high = (np.concatenate([bound] * length, axis=self._axis) for bound in (space.low, space.high))
         self.observation_space = spaces.Box(low, high, dtype=space.dtype.type)
 
-    def observation(self, observation: np.ndarray) -> np.ndarray:
-        """Join [length, *shape]."""
-        return np.concatenate(list(observation), axis=self._axis)
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """As the environment's, with the joined observation."""
+        stacked, info = super().reset(seed=seed, options=options)
+        return self._joined(stacked), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+        """As the environment's, with the joined observation."""
+        stacked, *others = super().step(action)
+        return self._joined(stacked), *others
+
+    def _joined(self, stacked: np.ndarray) -> np.ndarray:
+        """Of [length, *shape]."""
+        return np.concatenate(list(stacked), axis=self._axis)

@@ -16,6 +16,8 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 
 from jepa_rl.envs.counting import CountingEnv
+from jepa_rl.envs.distractors import Distractor
+from jepa_rl.envs.history import History
 from jepa_rl.envs.minigrid import PixelView, SymbolicView, symbols
 
 # Wrappers that leave states and transitions as they are.
@@ -58,6 +60,7 @@ def counting_table(env: gym.Env[Any, Any]) -> Table:
         raise TypeError(f"counting_table needs a CountingEnv, got {env}")
     if env.has_wrapper_attr("bit"):
         raise TypeError(f"counting_table knows counts only, but the bit of {env} is a part of the state")
+    _require_transparent_wrappers(env, (Distractor, History))
     simulator = CountingEnv(
         target=given.target,
         max_objects=given.max_objects,
@@ -188,10 +191,11 @@ class Simulator:
         return symbols(self.env.gen_obs())
 
     def _unsearched(self) -> dict[str, Any]:
-        """What else a step could change and a later one read, as far as it is a plain value; and the generator."""
-        searched = ("agent_dir", "carrying", "step_count")
-        values = {k: v for k, v in vars(self.env).items() if isinstance(v, int | float | str) and k not in searched}
-        return values | {"np_random": self.env.np_random.bit_generator.state}
+        """What else a step could change and a later one read, as far as it is made of plain values; and the generator."""
+        searched = ("agent_pos", "agent_dir", "carrying", "step_count")
+        values = {name: _plain(value) for name, value in vars(self.env).items() if name not in searched}
+        told = {name: value for name, value in values.items() if value is not None}
+        return told | {"np_random": self.env.np_random.bit_generator.state}
 
     def _refuse(self) -> None:
         now = self._unsearched()
@@ -229,11 +233,16 @@ def _bare_minigrid(env: gym.Env[Any, Any]) -> MiniGridEnv:
         raise TypeError(f"minigrid_table needs a MiniGrid environment, got {env}")
     if isinstance(bare, RoomGridLevel):
         raise ValueError(f"{env} keeps the progress of its instruction outside of the grid, where no search restores it")
+    _require_transparent_wrappers(env)
+    return bare
+
+
+def _require_transparent_wrappers(env: gym.Env[Any, Any], others: tuple[type[gym.Wrapper], ...] = ()) -> None:
+    """Raise TypeError for a wrapper of ``env`` that is neither ``TRANSPARENT`` nor one of ``others``."""
     while isinstance(env, gym.Wrapper):
-        if not isinstance(env, TRANSPARENT):
+        if not isinstance(env, (*TRANSPARENT, *others)):
             raise TypeError(f"{type(env).__name__} may change the dynamics; pass env.unwrapped for the table without it")
         env = env.env
-    return bare
 
 
 @contextmanager
@@ -251,6 +260,19 @@ def _with_contents(cells: Iterable[WorldObj | None]) -> Iterator[WorldObj]:
         if thing is not None:
             yield thing
             yield from _with_contents([thing.contains])
+
+
+def _plain(value: Any) -> Any:
+    """A copy that can be compared: numbers, texts and arrays, also in collections; None for all else."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {repr(_plain(key)): _plain(each) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(repr(_plain(each)) for each in value)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, int | float | str | bytes) else None
 
 
 def _cell(position: Any) -> tuple[int, int]:

@@ -38,7 +38,7 @@ def action_values(model: object, latent: Tensor, count: int) -> Tensor:
     finite = torch.isfinite(value)
     if not finite.all():
         raise FloatingPointError(f"action values are not finite in {int((~finite).sum())} entries")
-    return value
+    return value.float()  # as imagined returns are, whatever the precision of the model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -118,13 +118,19 @@ ActionSpec = FiniteActions | BoxActions
 
 
 def require_first_cost(space: ActionSpec, first_cost: Tensor | None, batch_size: int) -> None:
-    """Raise ValueError unless ``first_cost`` is None, or [batch_size, A] for A Discrete actions."""
+    """Raise unless ``first_cost`` is None, or [batch_size, A] for A Discrete actions.
+
+    ValueError where it has another form, FloatingPointError where a cost is not finite: it would win, or leave nothing.
+    """
     if first_cost is None:
         return
     if not isinstance(space, DiscreteActions):
         raise ValueError(f"first_cost must be None for actions that are not Discrete, got one for {space}")
     if first_cost.shape != (expected := (batch_size, space.count)):  # [B, 1] would broadcast in silence
         raise ValueError(f"first_cost must have shape {list(expected)}, got {list(first_cost.shape)}")
+    finite = torch.isfinite(first_cost)
+    if not finite.all():
+        raise FloatingPointError(f"first_cost is not finite in {int((~finite).sum())} of {first_cost.numel()} entries")
 
 
 def _require_positive_int(name: str, value: int) -> None:

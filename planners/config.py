@@ -36,7 +36,8 @@ class PlannerConfig:
     actions the model needs a policy, with finite ones a value."""
 
     elites: int = 32
-    """Sequences that count as good: cem refits to them, and a plan that is not deterministic is drawn among them."""
+    """cem, mppi, random_shooting: sequences that count as good. cem refits to them, and a plan that is not deterministic is
+    drawn among them."""
 
     elite_carry_fraction: float = 0.3
     """cem, mppi: share of the elites that competes again in the next iteration (iCEM); the best one always does."""

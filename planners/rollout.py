@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,12 +100,7 @@ class Rollout:
 
 def score(model: LatentModel, latent: Tensor, actions: Tensor, discount: float) -> Tensor:
     """Return the imagined returns [B, M] of M action sequences [B, M, H, ...] from each of the latents [B, D]."""
-    batch_size, candidates, horizon = actions.shape[:3]
-    sequences = actions.flatten(0, 1)
-    rollout = Rollout.start(latent).branch(candidates)
-    for t in range(horizon):
-        rollout = rollout.advance(model, sequences[:, t], discount)
-    return rollout.finish(model).view(batch_size, candidates)
+    return _play(model, latent, actions.shape[1], actions.shape[2], lambda t, _: actions[:, :, t], discount)
 
 
 def score_beside_proposals(
@@ -126,11 +122,11 @@ def score_beside_proposals(
     if not isinstance(model, ProposingModel):
         raise TypeError(f"proposals need a model with propose(latent, generator), got {type(model).__name__}")
     batch_size, given, horizon = actions.shape[:3]
+    followed: list[Tensor] = []
+
     # All in one batch: in a network of this size a step of few trajectories takes nearly as long as one of many.
-    rollout = Rollout.start(latent).branch(given + count)
-    followed = []
-    for t in range(horizon):
-        undecided = rollout.latent.unflatten(0, (batch_size, given + count))[:, given:].flatten(0, 1)
+    def act(t: int, at: Tensor) -> Tensor:
+        undecided = at.unflatten(0, (batch_size, given + count))[:, given:].flatten(0, 1)
         own = model.propose(undecided, generator)
         _require_finite("proposal", own)
         # A model of one dimension does not know whether the space has an axis for it.
@@ -138,8 +134,28 @@ def score_beside_proposals(
             own = own.reshape(len(own), *space.shape)
         space.check("imagined proposals", own, (len(undecided),))
         followed.append(torch.cat([actions[:, :, t], own.unflatten(0, (batch_size, count))], dim=1))
-        rollout = rollout.advance(model, followed[-1].flatten(0, 1), discount)
-    return torch.stack(followed, dim=2), rollout.finish(model).view(batch_size, given + count)
+        return followed[-1]
+
+    returns = _play(model, latent, given + count, horizon, act, discount)
+    return torch.stack(followed, dim=2), returns
+
+
+def _play(
+    model: LatentModel,
+    latent: Tensor,
+    count: int,
+    horizon: int,
+    act: Callable[[int, Tensor], Tensor],
+    discount: float,
+) -> Tensor:
+    """Imagine ``count`` trajectories from each of the latents [B, D]; return their returns [B, count].
+
+    ``act`` says what to do, [B, count, ...], at step t where the trajectories are at the latents [B * count, D].
+    """
+    rollout = Rollout.start(latent).branch(count)
+    for t in range(horizon):
+        rollout = rollout.advance(model, act(t, rollout.latent).flatten(0, 1), discount)
+    return rollout.finish(model).view(len(latent), count)
 
 
 def require_latents(latent: Tensor) -> None:

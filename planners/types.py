@@ -35,7 +35,7 @@ class Plan:
     """The outcome of one search per observation. B = observations, H = horizon."""
 
     actions: Tensor  # [B, H, ...], the chosen sequence; its first action is the one to take
-    value: Tensor  # [B], the imagined return of that sequence
+    value: Tensor  # [B], what that sequence was judged by: its imagined return, less what its first action costs
     spread: Tensor  # [B], standard deviation of the imagined returns, no cost taken off, that the search began with
 
     @property
@@ -67,7 +67,7 @@ class Planner(Protocol):
         actions, is subtracted from the return of every sequence that begins with each action. With ``deterministic`` False
         the plan is drawn among the good ones instead of being the best.
 
-        Raises FloatingPointError when an imagined return is not finite, and ValueError or TypeError where an argument, or
-        what the model answers, has another form than is said here.
+        Raises FloatingPointError when an imagined return or a cost is not finite, and ValueError or TypeError where an
+        argument, or what the model answers, has another form than is said here.
         """
         ...

@@ -1,4 +1,7 @@
-"""What a set of latents keeps: rank, spread, and held-out agreement with known classes. Plain numpy, latents [N, D]."""
+"""What a set of latents keeps: rank, spread, and held-out agreement with known classes. Plain numpy, latents [N, D].
+
+Each of these raises FloatingPointError for latents that are not finite.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,7 @@ def standardize(fit: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     when a latent shrinks, whatever it tells.
     """
     for latent in (fit, *others):
-        if not np.isfinite(latent).all():
-            raise FloatingPointError("latents to be standardised are not finite")
+        _require_finite(latent)
     mean, std = fit.mean(0, dtype=np.float64), fit.std(0, dtype=np.float64)
     size = np.sqrt(np.square(fit, dtype=np.float64).mean())
     varies = std > SPREAD_FLOOR * size
@@ -33,6 +35,7 @@ def standardize(fit: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
 
 def rankme(latent: np.ndarray) -> float:
     """RankMe (arXiv:2210.02885): exp of the entropy of the normalised singular values. Between 1 and min(N, D)."""
+    _require_finite(latent)
     singular = np.linalg.svd(latent.astype(np.float64), compute_uv=False)
     share = singular / max(singular.sum(), np.finfo(np.float64).tiny) + RANK_FLOOR
     return float(np.exp(-(share * np.log(share)).sum()))
@@ -44,6 +47,7 @@ def effective_rank(latent: np.ndarray) -> float:
     A representation that maps everything to one point has 0 of them, not RankMe's 1. So has one whose differences are no
     larger than float32 rounds; the scale of the latents does not matter.
     """
+    _require_finite(latent)
     centred = latent.astype(np.float64) - latent.mean(0, dtype=np.float64)
     singular = np.linalg.svd(centred, compute_uv=False)
     total = singular.sum()
@@ -60,6 +64,7 @@ def mean_pairwise_distance(latent: np.ndarray) -> float:
     """Mean Euclidean distance between different rows; at most the first 512 rows enter. ValueError for fewer than 2."""
     if len(latent) < 2:
         raise ValueError(f"a distance between rows needs at least 2 rows of latents, got {len(latent)}")
+    _require_finite(latent[:512])
     return float(pdist(latent[:512].astype(np.float64)).mean())
 
 
@@ -77,13 +82,12 @@ def heldout_accuracy(latent: np.ndarray, label: np.ndarray, merged: np.ndarray |
 
     The rows must be in random order, because the halves are the first and the second of them; there is a warning where a
     class occurs in one half only, since the other's centroids cannot name it. Raises ValueError for fewer than 2 rows in a
-    half, FloatingPointError for latents that are not finite.
+    half.
     """
     half = len(latent) // 2
     if half < 2 or len(label) != len(latent):
         raise ValueError(f"at least 4 latents and as many labels expected, got {len(latent)} and {len(label)}")
-    if not np.isfinite(latent).all():
-        raise FloatingPointError("latents to be classified are not finite")
+    _require_finite(latent)
     first, second = slice(None, half), slice(half, None)
     lonely = np.setxor1d(label[first], label[second])
     if len(lonely):
@@ -103,6 +107,7 @@ def heldout_accuracy(latent: np.ndarray, label: np.ndarray, merged: np.ndarray |
 
 def cluster_agreement(latent: np.ndarray, label: np.ndarray, clusters: int, seed: int = 0) -> float:
     """Adjusted Rand index between the labels and k-means clusters, found without the labels."""
+    _require_finite(latent)
     found = KMeans(clusters, n_init=10, random_state=seed).fit_predict(latent)
     return float(adjusted_rand_score(label, found))
 
@@ -112,6 +117,7 @@ def separation(latent: np.ndarray, label: np.ndarray) -> float:
 
     Raises ValueError for fewer than 2 classes.
     """
+    _require_finite(latent)
     classes, centre = centroids(latent, label)
     if len(classes) < 2:
         raise ValueError(f"separation needs at least 2 classes, got {classes.tolist()}")
@@ -121,6 +127,12 @@ def separation(latent: np.ndarray, label: np.ndarray) -> float:
     distance = np.linalg.norm(centre[:, None] - centre, axis=-1)
     np.fill_diagonal(distance, np.inf)
     return float(distance.min() / max(radius, np.finfo(np.float64).tiny))
+
+
+def _require_finite(latent: np.ndarray) -> None:
+    finite = np.isfinite(latent)
+    if not finite.all():
+        raise FloatingPointError(f"latents are not finite in {int((~finite).sum())} of {finite.size} entries")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

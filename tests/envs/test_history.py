@@ -64,6 +64,15 @@ def test_the_bounds_of_every_plane_stay_its_own():
     assert observation_spec(env.observation_space, "grid").counts == (11, 6, 3, 4) * 3
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "MiniGrid-MemoryS7-v0"])
+def test_its_spec_makes_the_same_environment(env_id):
+    env = make_env(env_id, {"history": 3})
+    again = env.spec.make()
+    assert again.observation_space == env.observation_space
+    assert np.array_equal(again.reset(seed=2)[0], env.reset(seed=2)[0])
+    assert np.array_equal(again.step(0)[0], env.step(0)[0])
+
+
 def cues_at_the_fork(**options: int) -> dict[bytes, set[str]]:
     """Which cues the agent may have seen, by what it observes at the fork of MiniGrid's memory task."""
     env = make_env("MiniGrid-MemoryS7-v0", options)

@@ -1,8 +1,11 @@
 """Exact tables against the environments that they tabulate."""
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.wrappers import TransformReward
 from minigrid.core.world_object import Ball
 from minigrid.envs import EmptyEnv
 from minigrid.wrappers import NoDeath
@@ -185,21 +188,38 @@ def test_a_stochastic_environment_is_refused():
 
 
 class CountsItsSteps(EmptyEnv):
-    """Ends after five actions, by a counter of its own."""
+    """Ends after five actions, by a counter of its own: a number, or one that is kept in something."""
+
+    def __init__(self, first, one, taken):
+        self.first, self.one, self.read = first, one, taken
+        super().__init__(size=5)
 
     def reset(self, **kwargs):
-        self.taken = 0
+        self.taken = copy.deepcopy(self.first)
         return super().reset(**kwargs)
 
     def step(self, action):
-        self.taken += 1
+        self.taken += self.one
         observation, reward, terminated, truncated, info = super().step(action)
-        return observation, reward, terminated or self.taken == 5, truncated, info
+        return observation, reward, terminated or self.read(self.taken) == 5, truncated, info
 
 
-def test_state_outside_of_the_grid_is_refused():
+@pytest.mark.parametrize(
+    ("first", "one", "taken"),
+    [
+        (0, 1, int),
+        (np.int64(0), 1, int),
+        (np.zeros(2), 1, lambda counter: counter[0]),
+        ([], ["step"], len),
+        ((), (1,), len),
+    ],
+)
+def test_a_counter_of_the_environments_own_is_refused(first, one, taken):
     with pytest.raises(ValueError, match="keeps state that the search cannot restore: taken"):
-        minigrid_table(CountsItsSteps(size=5))
+        minigrid_table(CountsItsSteps(first, one, taken))
+
+
+def test_instructions_outside_of_the_grid_are_refused():
     with pytest.raises(ValueError, match="instruction"):
         minigrid_table(make_env("BabyAI-GoToRedBallGrey-v0"))
 
@@ -223,6 +243,8 @@ def test_other_environments_and_wrappers_with_dynamics_are_refused():
         minigrid_table(make_env("CartPole-v1"))
     with pytest.raises(TypeError, match="counting_table needs a CountingEnv"):
         counting_table(make_env("CartPole-v1"))
+    with pytest.raises(TypeError, match="TransformReward may change the dynamics"):
+        counting_table(TransformReward(make_env("jepa_rl/Counting-v0"), lambda reward: reward - 1))
     with pytest.raises(TypeError, match="NoDeath may change the dynamics"):
         minigrid_table(NoDeath(gymnasium.make("MiniGrid-LavaCrossingS9N1-v0"), no_death_types=("lava",)))
 

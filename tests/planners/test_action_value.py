@@ -61,6 +61,12 @@ def test_a_plan_that_is_drawn_follows_the_weights():
     assert found.value.tolist() == TABLE[1][found.action].tolist()
 
 
+def test_values_of_half_precision_are_drawn_from():
+    found = plan(TABLE.bfloat16(), [1] * 4000, deterministic=False)  # a uniform number that rounds to 1 is among as many
+    assert found.value.dtype == torch.float32
+    assert found.action.max() < 3
+
+
 def test_what_cannot_be_ranked_is_refused():
     with pytest.raises(ValueError, match=r"action values must have shape \[1, 4\], got \[1, 3\]"):
         plan(TABLE, [0], space=DiscreteActions(4))

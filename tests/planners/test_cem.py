@@ -47,8 +47,9 @@ def test_the_best_comes_first_and_of_equals_the_earlier():
     assert top.actions.squeeze(-1).tolist() == [[1, 3, 0], [7, 4, 5]]
     assert top.returns.tolist() == [[-1.0, -1.0, -2.0], [1.0, 0.0, 0.0]]
     best = candidates.choose(
-        elites=1, temperature=1.0, generator=torch.Generator(), deterministic=True, spread=candidates.spread
+        elites=1, temperature=1.0, generator=torch.Generator(), deterministic=True, spread=candidates.spread(2)
     )
+    assert best.spread.tolist() == [0.5, 0.0]
     assert best.actions.squeeze(-1).tolist() == [1, 7]
     assert best.value.tolist() == [-1.0, 1.0]
 

@@ -170,6 +170,23 @@ def test_a_cost_of_another_form_or_for_other_actions_is_refused(kind, random_mdp
         planner.plan(model, latent, generator=generator, first_cost=torch.zeros(2, 3))
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("cost", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("kind", [*SAMPLING, "exhaustive", "value"])
+def test_a_cost_that_is_not_finite_is_refused(kind, cost, deterministic, random_mdp, generator):
+    model = random_mdp(0, DiscreteActions(3))
+    model.action_value = model.reward
+    planner = planner_of(kind, model.space, horizon=1)
+    with pytest.raises(FloatingPointError, match="first_cost is not finite in 1 of 6 entries"):
+        planner.plan(
+            model,
+            model.latents(0, 1),
+            generator=generator,
+            first_cost=torch.tensor([[0.0, 0.1, 0.0], [cost, 0.0, 0.0]]),
+            deterministic=deterministic,
+        )
+
+
 @pytest.mark.parametrize("kind", [*SAMPLING, "exhaustive", "value"])
 def test_a_single_latent_is_refused_instead_of_planning_from_each_of_its_numbers(kind, random_mdp, generator):
     model = random_mdp(0, DiscreteActions(3))

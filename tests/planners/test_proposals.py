@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jepa_rl.planners import BoxActions, PlannerConfig, make_planner
+from jepa_rl.planners import BoxActions, DiscreteActions, PlannerConfig, make_planner
 
 COST = 0.5  # of an action
 # The discrete Riccati equation of x' = x + a with cost x^2 + COST a^2 per step: P = 1 + COST P / (COST + P).
@@ -53,6 +53,21 @@ def test_a_policy_that_is_optimal_gives_the_optimal_plan(kind):
     assert (alone.value < OPTIMUM - 1e-3).all()
     torch.testing.assert_close(proposed.value, OPTIMUM, atol=1e-5, rtol=0)
     torch.testing.assert_close(proposed.action, -GAIN * START, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", SAMPLING)
+def test_what_is_proposed_is_worth_its_discounted_return(kind, random_mdp, generator):
+    model, horizon, discount = random_mdp(3, DiscreteActions(3)), 4, 0.7
+    model.propose = lambda latent, generator: torch.full((len(latent),), 2)
+    config = PlannerConfig(kind=kind, horizon=horizon, samples=2, elites=1, iterations=1, proposals=1)
+    states = range(len(model.state_value))
+    found = make_planner(config, model.space, discount).plan(model, model.latents(*states), generator=generator)
+    own = [model.return_of(state, (2,) * horizon, discount) for state in states]
+    taken = [model.return_of(state, tuple(actions.tolist()), discount) for state, actions in enumerate(found.actions)]
+    assert found.value.tolist() == pytest.approx(taken, abs=1e-5)
+    assert (found.value >= torch.tensor(own) - 1e-5).all()
+    proposed = (found.actions == 2).all(1)
+    assert 0 < proposed.sum() < len(proposed)
 
 
 @pytest.mark.parametrize("kind", SAMPLING)

@@ -175,6 +175,19 @@ def test_norms_are_those_of_training_and_cosines_of_open_gates():
     assert found["reward"].cosine == pytest.approx(opened.cosine)
 
 
+def test_both_ways_to_look_at_a_batch_draw_the_same_noise():
+    config = dataclasses.replace(
+        CONFIG,
+        dynamics=dataclasses.replace(CONFIG.dynamics, trains_encoder=False),
+        auxiliaries=(AuxiliaryConfig(target="noise"),),
+    )
+    model, batch = make(config), a_batch()
+    found = pulls(config, model, [batch])
+    terms = loss_terms(model, frozen_copy(model), batch, config, discount=0.9, generator=torch.Generator())
+    assert found["noise"].loss == pytest.approx(terms["noise"].item())
+    assert found["noise"].norm == pytest.approx(encoder_gradient(terms["noise"], model, retain=False).norm().item())
+
+
 def test_shares_are_of_what_reaches_the_encoder():
     watched = dataclasses.replace(CONFIG, auxiliaries=(AuxiliaryConfig(target="noise", trains_encoder=False),))
     norms = {"dynamics": 1.0, "reward": 3.0, "noise": 5.0, "variance": 2.0}

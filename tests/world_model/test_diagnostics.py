@@ -57,6 +57,28 @@ def test_normalised_dynamics_loss_divides_by_the_variance():
     assert diagnostics.collapse_statistics(np.ones((4, 2)), 2.5).normalized_dynamics_loss == np.inf
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        diagnostics.rankme,
+        diagnostics.effective_rank,
+        diagnostics.mean_pairwise_distance,
+        lambda latent: diagnostics.heldout_accuracy(latent, LABEL[:20]),
+        lambda latent: diagnostics.cluster_agreement(latent, LABEL[:20], 2),
+        lambda latent: diagnostics.separation(latent, LABEL[:20]),
+        lambda latent: diagnostics.standardize(np.ones((20, 3)), latent),
+        lambda latent: diagnostics.collapse_statistics(latent, 1.0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_latents_that_are_not_finite_are_named(measure, broken):
+    latent = RNG.normal(size=(20, 3))
+    latent[4, 1] = broken
+    with pytest.raises(FloatingPointError, match="latents are not finite in 1 of 60 entries"):
+        measure(latent)
+
+
 def test_standardised_latents_have_unit_spread_at_any_scale_but_rounding_stays_zero():
     latent = np.stack([np.tile([1.0, 3.0], 10), 5 + 1e-12 * np.arange(20), np.full(20, 7.0)], axis=1)
     (fitted,) = diagnostics.standardize(latent, latent)

@@ -136,6 +136,28 @@ def test_the_loss_moves_the_policy_to_the_best_action(best):
     assert distance() < 0.1
 
 
+def test_the_policy_climbs_the_mean_of_the_value_heads():
+    model, batch = make(), a_batch(8)
+    model.policy.net[-1].weight.data.zero_()
+    model.policy.net[-1].bias.data = torch.tensor([0.3, -1.0])
+    for name, best in zip(model.critics, (0.9, -0.5), strict=True):
+        model.heads[name] = Peak(best, height=1.0)
+    # Latents do not matter to this policy: the loss's draw, after that of the value's target, can be drawn once more.
+    source = generator(2)
+    model.policy.sample(torch.zeros(16, 8), source)
+    action, log_probability = model.policy.sample(torch.zeros(24, 8), source)
+    value = -((action - 0.9).square() + (action + 0.5).square()).squeeze(1) / 2
+    expected = policy_loss(value, log_probability, batch.valid.flatten(), 0.0)
+    assert terms_of(model, batch=batch)["policy"].item() == pytest.approx(expected.item())
+
+
+def test_targets_bootstrap_on_an_action_drawn_from_the_policy():
+    model, latent = make(), torch.randn(40, 8, generator=generator(7))
+    drawn = model.taken_values(latent, model.policy.sample(latent, generator(5))[0]).amin(0)
+    assert torch.equal(model.careful_value(latent, generator(5)), drawn)
+    assert not torch.allclose(drawn, model.taken_values(latent, model.policy.best(latent)).amin(0), atol=1e-3)
+
+
 def test_the_loss_trains_the_policy_alone():
     model = make(dataclasses.replace(CONFIG, dynamics=DynamicsConfig(weight=1.0)))
     terms_of(model)["policy"].backward()
