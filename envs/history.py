@@ -44,8 +44,8 @@ class History(FrameStackObservation):
 
     def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
         """As the environment's, with the joined observation."""
-        stacked, *others = super().step(action)
-        return self._joined(stacked), *others
+        stacked, reward, terminated, truncated, info = super().step(action)
+        return self._joined(stacked), reward, terminated, truncated, info
 
     def _joined(self, stacked: np.ndarray) -> np.ndarray:
         """Of [length, *shape]."""
