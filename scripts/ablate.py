@@ -18,6 +18,7 @@ from jepa_rl.agent import JEPAAgent, preset
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.evaluate import HELDOUT_IMAGES, heldout_latents
 from jepa_rl.scripts.grid import Backend, Cell, run_grid
+from jepa_rl.scripts.grid_args import results_folder
 from jepa_rl.scripts.train import overridden
 from jepa_rl.world_model import diagnostics
 
@@ -82,7 +83,7 @@ class AccuracyProbe(BaseCallback):
     def _on_step(self) -> bool:
         agent = self.model
         assert isinstance(agent, JEPAAgent)
-        if agent.num_timesteps % LOOK_EVERY >= agent.n_envs:
+        if not agent.crossed(LOOK_EVERY):
             return True
         began = time.perf_counter()
         held = heldout_latents(agent, lambda: make_env(self.env_id), HELDOUT_IMAGES, seed=0)
@@ -114,11 +115,12 @@ def measure(cell: Cell) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     args = tyro.cli(AblateArgs, prog="jepa-rl ablate", args=arguments)
-    if args.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {args.seeds}")
-    out = args.out or (Path("runs") / f"{DEFAULT.name}-quick" if args.quick else DEFAULT)
-    if args.quick and out.resolve() == DEFAULT.resolve():
-        raise ValueError(f"--quick needs an --out other than {DEFAULT}, which holds the documentation's results")
+    out = results_folder(args.out, DEFAULT, seeds=args.seeds, quick=args.quick)
+    if not LOOK_EVERY <= args.steps <= preset("counting").total_timesteps:
+        raise ValueError(
+            f"--steps must lie between {LOOK_EVERY:,}, where accuracy is first looked at, and the preset's "
+            f"{preset('counting').total_timesteps:,}, got {args.steps:,}"
+        )
     choices = {name: CHOICES[name] for name in QUICK} if args.quick else CHOICES
     base = preset("counting").agent
     cells: list[Cell] = [

@@ -46,6 +46,7 @@ class AdviseArgs:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON instead of a table."""
     device: str = "auto"
+    """auto takes a GPU where torch finds one; cpu, cuda."""
 
 
 @dataclass(frozen=True, kw_only=True)

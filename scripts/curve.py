@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.agent.config import from_dict
 from jepa_rl.scripts.grid import Cell
 from jepa_rl.scripts.kept_cells import todays_form
-from jepa_rl.scripts.train import peak_rss_mb
+from jepa_rl.scripts.memory import peak_rss_mb
 
 IDENTITY = ("task", "algo", "seed", "env_steps")
 COSTS = ("wall_seconds", "evaluation_seconds", "updates", "peak_memory_mb")
@@ -146,9 +145,3 @@ def gradient_updates(model: BaseAlgorithm) -> int:
     if isinstance(model, PPO):
         return updates * -(-model.n_steps * model.n_envs // model.batch_size)
     return updates
-
-
-def forget_peak_memory() -> None:
-    """Let the peak begin here, where the system can: a worker process runs one cell after the other."""
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")

@@ -21,7 +21,7 @@ from jepa_rl.envs import make_env
 from jepa_rl.scripts import env_checks
 from jepa_rl.scripts.env_checks import Finding, NoStepError, Patient
 from jepa_rl.scripts.env_rollout import Read, describe, record
-from jepa_rl.scripts.train import split_env_options
+from jepa_rl.scripts.options import env_options, split_env_options
 from jepa_rl.world_model.encoder_config import EncoderKind
 
 Check = Callable[[Patient], Finding]
@@ -139,8 +139,7 @@ def suggestion(patient: Patient, findings: Sequence[Finding]) -> Finding:
     command = ["jepa-rl", "train", chosen]
     if patient.env_id != PRESETS[chosen].env_id:
         command += ["--env-id", patient.env_id]
-    for name, value in patient.env_kwargs.items():
-        command += [f"--env.{name}", str(value)]
+    command += env_options(patient.env_kwargs)
     if chosen == "default":  # the others are tuned to what they are for
         command += [option for finding in findings for option in finding.options]
     failed = [finding.name for finding in findings if finding.status == "fail"]

@@ -164,8 +164,7 @@ def determinism(patient: Patient) -> Finding:
             "a copy that was used before": record(env, length, patient.seed),
         }
         declared = env.spec is not None and env.spec.nondeterministic
-    first = Rollout(steps=patient.rollout.steps[:length], seconds=0.0)
-    _walked(patient)
+    first = Rollout(steps=_walked(patient)[:length], seconds=0.0, error=patient.rollout.error)
     for name, run in runs.items():
         difference = _difference(first, run)
         if difference is not None:
@@ -240,6 +239,11 @@ def success(patient: Patient) -> Finding:
     steps = _walked(patient)
     last = [step for step in steps if step.terminated or step.truncated] or steps
     told = frozenset.intersection(*(step.successes for step in last))
+    if "is_success" in frozenset.union(*(step.successes for step in last)) - told:
+        number = sum("is_success" in step.successes for step in last)
+        found = f"info['is_success'] is there at the end of {number} of {len(last)} episodes"
+        advice = "give it at every episode's end, False where it failed: of successes alone there is no rate"
+        return Finding(name="success", status="warn", found=found, advice=advice)
     if "is_success" in told:
         return Finding(name="success", status="ok", found="info['is_success'] tells it")
     if "success" in told:

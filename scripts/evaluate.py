@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ from jepa_rl.world_model import diagnostics
 HELDOUT_SEED = 1_000_000  # base seeds of training are the run's seed and the few numbers after it
 EVALUATION_ENVS = 8
 HELDOUT_IMAGES = 2_000
+MOST_COUNTS = 50  # more are no classes to tell apart, but a number that goes on
 TIMED_DECISIONS = 20
 
 
@@ -87,7 +90,10 @@ def heldout_envs(factory: Callable[[], gym.Env[Any, Any]], episodes: int, seed: 
 def play(
     policy: PolicyPredictor, venv: VecEnv, episodes: int, *, deterministic: bool, progress: bool = False
 ) -> tuple[list[bool], list[float], list[int]]:
-    """Success (nothing where the environment does not say what it is), return and length of each episode."""
+    """Success (nothing where the environment does not say of every episode what it is), return and length of each episode.
+
+    An environment that tells of its successes alone would seem never to fail: there is a warning, and no success.
+    """
     successes: list[bool] = []
     with progress_bar(episodes, "episode", description="evaluation", shown=progress) as bar:
 
@@ -107,6 +113,13 @@ def play(
         )
     assert isinstance(returns, list)
     assert isinstance(lengths, list)
+    if 0 < len(successes) < len(returns):
+        warnings.warn(
+            f"info['is_success'] was there at the end of {len(successes)} of {len(returns)} episodes: without it in every "
+            "one of them there is no success rate",
+            stacklevel=2,
+        )
+        successes = []
     return successes, returns, lengths
 
 
@@ -121,7 +134,7 @@ def _decision_milliseconds(agent: JEPAAgent, observations: np.ndarray) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledLatents:
-    """Held-out observations of an environment whose info has ``count``, their counts and latents."""
+    """Held-out observations of an environment whose info has ``count``, a small whole number, their counts and latents."""
 
     observation: np.ndarray  # [N, ...], packed
     count: np.ndarray  # int[N]
@@ -131,23 +144,24 @@ class LabelledLatents:
 def heldout_latents(
     agent: JEPAAgent, factory: Callable[[], gym.Env[Any, Any]], number: int, seed: int
 ) -> LabelledLatents | None:
-    """First observations of ``number`` held-out episodes; None where the environment reports no count, or always one."""
-    env = factory()
-    # A stream of its own, apart from the evaluation episodes.
-    observation, info = env.reset(seed=2 * HELDOUT_SEED + seed)
-    if "count" not in info:
-        env.close()
+    """First observations of ``number`` held-out episodes.
+
+    None where the environment does not count: where info has no whole number under ``count``, always the same one, or more
+    than ``MOST_COUNTS`` of them.
+    """
+    observations, counts = [], []
+    with factory() as env:
+        for index in range(number):
+            # A stream of its own, apart from the evaluation episodes.
+            observation, info = env.reset(seed=None if index else 2 * HELDOUT_SEED + seed)
+            if not isinstance(info.get("count"), Integral):
+                return None
+            observations.append(agent.observation_adapter.pack(observation))
+            counts.append(int(info["count"]))
+    if not 2 <= len(set(counts)) <= MOST_COUNTS:
         return None
-    seen = [(observation, info["count"])]
-    while len(seen) < number:
-        observation, info = env.reset()
-        seen.append((observation, info["count"]))
-    env.close()
-    count = np.array([entry[1] for entry in seen])
-    if len(np.unique(count)) < 2:
-        return None
-    observations = np.stack([agent.observation_adapter.pack(entry[0]) for entry in seen])
-    return LabelledLatents(observation=observations, count=count, latent=latents_of(agent, observations))
+    packed = np.stack(observations)
+    return LabelledLatents(observation=packed, count=np.array(counts), latent=latents_of(agent, packed))
 
 
 def representation_figures(held: LabelledLatents) -> dict[str, float]:

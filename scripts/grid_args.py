@@ -33,12 +33,20 @@ class GridArgs:
     def places(self, results: Path, page: Path) -> tuple[Path, Path]:
         """The folder of the results and the page, where the documentation has ``results`` and ``page``.
 
-        Raises ValueError for less than one seed, and for quick runs among the documentation's results.
+        Raises as ``results_folder`` does.
         """
-        if self.seeds < 1:
-            raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
-        out = self.out or (Path("runs") / f"{results.name}-quick" if self.quick else results)
-        documented = out.resolve() == results.resolve()
-        if self.quick and documented:
-            raise ValueError(f"--quick needs an --out other than {results}, which holds the documentation's results")
-        return out, self.page or (page if documented else out / page.name)
+        out = results_folder(self.out, results, seeds=self.seeds, quick=self.quick)
+        return out, self.page or (page if out.resolve() == results.resolve() else out / page.name)
+
+
+def results_folder(out: Path | None, results: Path, *, seeds: int, quick: bool) -> Path:
+    """Where a study's raw results go, whose documentation has them in ``results``.
+
+    Raises ValueError for less than one seed, and for quick runs among the documentation's results.
+    """
+    if seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {seeds}")
+    out = out or (Path("runs") / f"{results.name}-quick" if quick else results)
+    if quick and out.resolve() == results.resolve():
+        raise ValueError(f"--quick needs an --out other than {results}, which holds the documentation's results")
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -33,8 +34,9 @@ class Interruption:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()
-        # Not by print, which may be what was interrupted.
-        os.write(STDERR, b"\ninterrupted: saving after this step; once more ends at once\n")
+        # Not by print, which may be what was interrupted; and Ctrl-C may have ended what the output was piped to as well.
+        with contextlib.suppress(OSError):
+            os.write(STDERR, b"\ninterrupted: saving after this step; once more ends at once\n")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +49,53 @@ def split_agent_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]
     return rest, options
 
 
+def split_env_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take ``--env.NAME VALUE`` out of a command line; values are Python literals, or text where they are none.
+
+    Raises ValueError for what config.json could not give back: the run would be resumed and evaluated on another
+    environment than the one that it was trained on. Tuples become lists, as they do there.
+    """
+    rest: list[str] = []
+    env_kwargs: dict[str, Any] = {}
+    pending = iter(arguments)
+    for argument in pending:
+        if not argument.startswith("--env."):
+            rest.append(argument)
+            continue
+        name, given, text = argument.removeprefix("--env.").partition("=")
+        if not given:
+            try:
+                text = next(pending)
+            except StopIteration:
+                raise ValueError(f"{argument} needs a value") from None
+        value = literal(text)
+        if not _can_be_kept(value):
+            raise ValueError(
+                f"--env.{name} must be made of numbers, texts, booleans, None, lists and dictionaries with texts as keys, "
+                f"got {text}"
+            )
+        env_kwargs[name.replace("-", "_")] = json.loads(json.dumps(value))
+    return rest, env_kwargs
+
+
+def env_options(env: Mapping[str, Any]) -> list[str]:
+    """The inverse of ``split_env_options``: the words that stand for keyword arguments of an environment."""
+    return [word for name, value in env.items() for word in (f"--env.{name}", _env_word(value))]
+
+
+def _env_word(value: Any) -> str:
+    return value if isinstance(value, str) and literal(value) == value else repr(value)
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Whether JSON gives it back, but for tuples."""
+    if isinstance(value, list | tuple):
+        return all(map(_can_be_kept, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _can_be_kept(each) for key, each in value.items())
+    return isinstance(value, str | int | float | None)
+
+
 def parse_auxiliary(text: str) -> AuxiliaryConfig:
     """The task that ``TARGET`` or ``TARGET:OPTION=VALUE,OPTION=VALUE`` stands for, as in ``info:count:weight=0.5``.
 
@@ -61,7 +109,7 @@ def parse_auxiliary(text: str) -> AuxiliaryConfig:
         name, given, value = option.partition("=")
         if not given:
             raise ValueError(f"an auxiliary task must be {_FORM}, got {text!r}")
-        chosen[name.replace("-", "_")] = literal(value.title() if value in ("true", "false") else value)
+        chosen[name.replace("-", "_")] = literal(value)
     return from_dict(AuxiliaryConfig, {"target": target, **chosen}, f"{target}:")
 
 
@@ -76,7 +124,9 @@ def format_auxiliary(task: AuxiliaryConfig) -> str:
 
 
 def literal(text: str) -> Any:
-    """A Python literal, or the text itself where it is none."""
+    """A Python literal, true or false, or the text itself where it is none of these."""
+    if text in ("true", "false"):
+        return text == "true"
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

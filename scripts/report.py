@@ -45,6 +45,7 @@ class ReportArgs:
     out: Path | None = None
     """The HTML file; by default report.html in the first run's folder."""
     device: str = "auto"
+    """auto takes a GPU where torch finds one; cpu, cuda."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -93,7 +94,7 @@ def _compare(labels: Sequence[str], runs: Sequence[RunFolder]) -> Comparison:
         result = read_result(run)
         found = measured(result) if result else {}
         rows[label] = {name: found[name] for name in COMPARED if name in found} or {"success": "not finished"}
-    curves = learning_exhibit(logs, runs[0].config().agent.model, prefix="comparison")
+    curves = learning_exhibit(logs, {label: config.agent.model for label, config in configs.items()}, prefix="comparison")
     exhibits = [curves] if curves else []
     write_pictures(runs[0].figures, exhibits)
     return Comparison(rows=rows, differing=differing(configs), exhibits=exhibits)
@@ -105,7 +106,7 @@ def _section(label: str, run: RunFolder, device: str) -> Section:
     notes: list[str] = []
     print(f"{label}: learning curves")
     log = read_log(run.progress)
-    curves = learning_exhibit({label: log}, config.agent.model)
+    curves = learning_exhibit({label: log}, {label: config.agent.model})
     if curves is None:
         notes.append("Learning curves: nothing has been logged yet.")
     else:

@@ -23,8 +23,9 @@ from jepa_rl.scripts.train import execute, require_lengths, require_pictures
 class ResumeArgs:
     """Go on with a run from its last checkpoint, up to its planned length or a new one.
 
-    Up to its planned length it equals a run that never stopped, bit for bit; up to another one too, unless the learning
-    rate follows the length (training.schedule cosine). It is recorded as before unless an option says otherwise.
+    Up to its planned length it equals a run that never stopped, bit for bit. Up to another one its weights do, unless the
+    learning rate follows the length (training.schedule cosine), and progress.csv has a row more, where it ended at first.
+    It is recorded as before unless an option says otherwise.
 
     Example: jepa-rl resume runs/first --total-timesteps 100000
     """

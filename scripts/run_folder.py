@@ -31,7 +31,8 @@ class Recording:
     checkpoint_interval: int = 10_000
     """Environment steps between two checkpoints; a stopped run resumes from the last."""
     video_every: int = 0
-    """Environment steps between two films of held-out episodes, RUN/videos/step-N.gif; 0 for none."""
+    """Environment steps between two films of held-out episodes, RUN/videos/step-N.gif; 0 for none. The seconds that they
+    take count as training."""
     episodes: int = 200
     """Held-out episodes of the final evaluation."""
     wandb: bool = False
@@ -50,9 +51,9 @@ class RunConfig:
     env: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
     recording: Recording = field(default_factory=Recording)
 
-    def factory(self, **changes: Any) -> Callable[[], gym.Env[Any, Any]]:
-        """A function that makes the run's environment, with ``changes`` to its keyword arguments."""
-        return functools.partial(make_env, self.env_id, self.env, **changes)
+    def factory(self, render_mode: str | None = None) -> Callable[[], gym.Env[Any, Any]]:
+        """A function that makes the run's environment."""
+        return functools.partial(make_env, self.env_id, self.env, render_mode)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ class SpeedArgs:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     args = tyro.cli(SpeedArgs, prog="jepa-rl speed", args=arguments)
+    if args.threads < 0:
+        raise ValueError(f"--threads must be at least 0, got {args.threads}")
     if args.threads:
         torch.set_num_threads(args.threads)
     agent = RunFolder.open(args.run).load_agent(env=True, device=args.device)

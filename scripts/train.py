@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
-import sys
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -26,7 +24,8 @@ from jepa_rl.scripts.evaluate import (
 )
 from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.logs import make_logger, require_wandb
-from jepa_rl.scripts.options import literal, parse_options
+from jepa_rl.scripts.memory import peak_rss_mb
+from jepa_rl.scripts.options import parse_options, split_env_options
 from jepa_rl.scripts.run_folder import Recording, RunConfig, RunFolder, RunStoppedError
 from jepa_rl.scripts.speed import measure_update
 from jepa_rl.world_model import diagnostics
@@ -125,25 +124,6 @@ def _defaults(arguments: Sequence[str]) -> TrainArgs:
     )
 
 
-def split_env_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take ``--env.NAME VALUE`` out of a command line; values are Python literals, or text where they are none."""
-    rest: list[str] = []
-    env_kwargs: dict[str, Any] = {}
-    pending = iter(arguments)
-    for argument in pending:
-        if not argument.startswith("--env."):
-            rest.append(argument)
-            continue
-        name, given, value = argument.removeprefix("--env.").partition("=")
-        if not given:
-            try:
-                value = next(pending)
-            except StopIteration:
-                raise ValueError(f"{argument} needs a value") from None
-        env_kwargs[name.replace("-", "_")] = literal(value)
-    return rest, env_kwargs
-
-
 def require_pictures(agent: JEPAAgent, config: RunConfig) -> None:
     """Raise ValueError where the run is to be filmed and cannot be."""
     if config.recording.video_every:
@@ -187,7 +167,13 @@ def execute(run: RunFolder, agent: JEPAAgent, *, quiet: bool) -> None:
     if interruption.asked and agent.num_timesteps < total:
         raise KeyboardInterrupt(f"interrupted; {_saved(run, agent)}")
     checkpoint.save(agent)
-    finish(run, agent, quiet=quiet)
+    complete = f"training is complete and saved; to evaluate it: jepa-rl resume {run.path}"
+    try:
+        finish(run, agent, quiet=quiet)
+    except (Exception, SystemExit) as error:
+        raise RunStoppedError(f"{_told(error)}\n{complete}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {complete}") from None
 
 
 def _saved(run: RunFolder, agent: JEPAAgent) -> str:
@@ -238,9 +224,3 @@ def finish(run: RunFolder, agent: JEPAAgent, *, quiet: bool) -> None:
         rows["update"] = f"{result['update_over_bare']:.2f} x the bare forward and backward pass of its networks"
         print("\n".join(f"{name:<16}  {value}" for name, value in rows.items()))
         print(f"\nrun folder: {run.path}")
-
-
-def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far, MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

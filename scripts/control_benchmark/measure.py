@@ -17,9 +17,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from jepa_rl.agent import vectorize
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.control_benchmark.baselines import make_baseline
-from jepa_rl.scripts.curve import Curve, curve_file, forget_peak_memory, our_agent, train_along
+from jepa_rl.scripts.curve import Curve, curve_file, our_agent, train_along
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.memory import forget_peak_memory
 
 TIMED_DECISIONS = 50
 SEEDS_APART = 1_000  # between the held-out episodes of one seed and those of the next

@@ -19,9 +19,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from jepa_rl.agent import JEPAAgent
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.curve import Curve as BaseCurve
-from jepa_rl.scripts.curve import curve_file, forget_peak_memory, our_agent, train_along
+from jepa_rl.scripts.curve import curve_file, our_agent, train_along
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
 from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.memory import forget_peak_memory
 from jepa_rl.scripts.minigrid_benchmark.baselines import BASELINES, EpsilonGreedy
 from jepa_rl.scripts.minigrid_benchmark.evaluation import Episodes, HeldOutEpisodes, PlainEpisodes
 from jepa_rl.scripts.minigrid_benchmark.tasks import PREFIX

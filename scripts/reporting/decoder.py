@@ -13,6 +13,7 @@ from jepa_rl.world_model.decoders import transposed_convolutions
 
 BATCH_SIZE = 32
 LEARNING_RATE = 4e-3
+TIMED_UPDATES = 5
 
 
 class Decoder(nn.Module):
@@ -51,11 +52,17 @@ class Decoder(nn.Module):
         return float(1 - ((self.decode(latent) - target) ** 2).mean() / target.var(0).mean())
 
 
-def train_decoder(latent: np.ndarray, image: np.ndarray, *, updates: int, seconds: float, seed: int) -> Decoder:
-    """Fit a decoder to latents float32 [N, D] and their images uint8 [N, H, W, C], by squared error, on the CPU.
+def updates_within(seconds: float, latent_dim: int, image: np.ndarray) -> int:
+    """How many gradient steps for images [N, H, W, C] take about ``seconds`` on this machine; at least 1."""
+    latent = np.random.default_rng(0).standard_normal((len(image), latent_dim), dtype=np.float32)
+    train_decoder(latent, image, updates=1, seed=0)  # what is done once, such as choosing kernels, does not count
+    began = time.perf_counter()
+    train_decoder(latent, image, updates=TIMED_UPDATES, seed=0)
+    return max(1, int(seconds / (time.perf_counter() - began) * TIMED_UPDATES))
 
-    Ends after ``updates`` gradient steps, or after ``seconds`` if they pass first.
-    """
+
+def train_decoder(latent: np.ndarray, image: np.ndarray, *, updates: int, seed: int) -> Decoder:
+    """Fit a decoder to latents float32 [N, D] and their images uint8 [N, H, W, C], by squared error, on the CPU."""
     inputs, target = torch.as_tensor(latent), torch.as_tensor(image)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -63,7 +70,6 @@ def train_decoder(latent: np.ndarray, image: np.ndarray, *, updates: int, second
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-    deadline = time.perf_counter() + seconds
     for _ in range(updates):
         rows = torch.as_tensor(rng.integers(len(inputs), size=BATCH_SIZE))
         loss = functional.mse_loss(decoder(inputs[rows]), target[rows].float() / 255)
@@ -71,6 +77,4 @@ def train_decoder(latent: np.ndarray, image: np.ndarray, *, updates: int, second
         loss.backward()
         optimizer.step()
         schedule.step()
-        if time.perf_counter() > deadline:
-            break
     return decoder

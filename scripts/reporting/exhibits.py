@@ -15,16 +15,16 @@ from jepa_rl.agent import JEPAAgent
 from jepa_rl.agent.observation_spaces import observation_spec
 from jepa_rl.scripts.evaluate import LabelledLatents
 from jepa_rl.scripts.reporting import figures, prediction_figures
-from jepa_rl.scripts.reporting.decoder import train_decoder
+from jepa_rl.scripts.reporting.decoder import train_decoder, updates_within
 from jepa_rl.scripts.reporting.drawing import BLUE, GREY, legend, picture
-from jepa_rl.scripts.reporting.imagination import Recording, encode, one_step, open_loop_error
+from jepa_rl.scripts.reporting.imagination import RecordedEpisodes, encode, one_step, open_loop_error
 from jepa_rl.scripts.reporting.page import Exhibit, Picture
 from jepa_rl.scripts.reporting.views import ImageReader, shown_channels
 from jepa_rl.world_model import ModelConfig, WorldModel, build_world_model
 from jepa_rl.world_model.targets import FUNCTION_TARGETS
 
 DECODER_UPDATES = 300
-DECODER_SECONDS = 4.0  # for each of the two decoders
+DECODER_SECONDS = 4.0  # for each of the two decoders, about: large images get fewer updates
 SHOWN_IMAGES = 9
 JUDGED_IMAGES = 500
 NOUN = "number of objects"
@@ -47,8 +47,10 @@ def read_log(path: Path) -> Log:
     return log
 
 
-def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = "learning") -> Exhibit | None:
-    """Learning curves of one run or, overlaid, of several; None where nothing was logged yet."""
+def learning_exhibit(
+    logs: Mapping[str, Log], models: Mapping[str, ModelConfig], prefix: str = "learning"
+) -> Exhibit | None:
+    """Learning curves of one run or, overlaid, of several, by their labels; None where nothing was logged yet."""
     names = sorted({name for log in logs.values() for name in log})
     losses = [name for name in names if name.endswith("_loss") and name.startswith("train/") and name != "train/total_loss"]
     shown = [
@@ -59,7 +61,7 @@ def learning_exhibit(logs: Mapping[str, Log], model: ModelConfig, prefix: str = 
         "collapse/variance",
         "collapse/normalized_dynamics_loss",
     ]
-    pictures = [_learning_curve(name, logs, model, prefix) for name in shown if name in names]
+    pictures = [_learning_curve(name, logs, models, prefix) for name in shown if name in names]
     if not pictures:
         return None
     success = "rollout/success_rate" in names
@@ -104,9 +106,11 @@ def health_exhibit(log: Log, max_gradient_norm: float) -> Exhibit | None:
     return Exhibit(title="Gradients and plans", caption=caption, pictures=pictures)
 
 
-def _learning_curve(name: str, logs: Mapping[str, Log], model: ModelConfig, prefix: str) -> Picture:
-    title, unit = _words(name, model)
+def _learning_curve(name: str, logs: Mapping[str, Log], models: Mapping[str, ModelConfig], prefix: str) -> Picture:
     lines = {label: log[name] for label, log in logs.items() if name in log}
+    title = _words(name, models[next(iter(lines))])[0]
+    units = {_words(name, models[label])[1] for label in lines}
+    unit = units.pop() if len(units) == 1 else "each run in its own unit"
     reference = 1.0 if name == "collapse/normalized_dynamics_loss" or unit.startswith("1 - R²") else None
     figure, axes = figures.curve(title, unit, lines, share=name == "rollout/success_rate", reference=reference)
     (first, *others) = logs.values()
@@ -192,18 +196,19 @@ def latent_exhibits(held: LabelledLatents) -> list[Exhibit]:
 
 
 def decoder_exhibit(
-    agent: JEPAAgent, read: ImageReader, seen: Recording, unseen: Recording, held: LabelledLatents | None
+    agent: JEPAAgent, read: ImageReader, seen: RecordedEpisodes, unseen: RecordedEpisodes, held: LabelledLatents | None
 ) -> Exhibit:
     """Images decoded from detached latents, beside what the same decoder makes of an untrained encoder's latents."""
     chosen, titles = _chosen_observations(unseen, held)
     observed = read(chosen).astype(np.float32) / 255
     rows, shares = {"observed": observed}, []
+    seen_images = read(seen.observation)
+    updates = min(DECODER_UPDATES, updates_within(DECODER_SECONDS, agent.config.model.latent_dim, seen_images))
     for name, model in (("this encoder", agent.model), ("untrained\nencoder", _untrained(agent))):
         decoder = train_decoder(
             encode(model, seen.observation).cpu().numpy(),
-            read(seen.observation),
-            updates=DECODER_UPDATES,
-            seconds=DECODER_SECONDS,
+            seen_images,
+            updates=updates,
             seed=0,
         )
         judged = unseen.observation[:JUDGED_IMAGES]
@@ -215,16 +220,16 @@ def decoder_exhibit(
         rows[name] = np.clip(decoded, 0, 1)
     caption = (
         "Above, held-out observations; below, what a small decoder draws from the latents alone, and what the same "
-        "decoder draws from the latents of an untrained encoder. The decoders were trained afterwards on frozen latents "
-        f"and recover {_percent(shares[0])} and {_percent(shares[1])} of the pixel variance (0 % is the mean image). What "
-        "shows in the last row but not in the middle one, the encoder has learned to drop, as it should with what neither "
-        "pays nor can be predicted."
+        f"decoder draws from the latents of an untrained encoder. The decoders took {updates} updates each, afterwards, on "
+        f"frozen latents, and recover {_percent(shares[0])} and {_percent(shares[1])} of the pixel variance (0 % is the "
+        "mean image). What shows in the last row but not in the middle one, the encoder has learned to drop, as it should "
+        "with what neither pays nor can be predicted."
     )
     pictures = figures.image_rows({name: shown_channels(images) for name, images in rows.items()}, titles)
     return Exhibit(title="What the latent keeps", caption=caption, pictures=pictures)
 
 
-def _chosen_observations(unseen: Recording, held: LabelledLatents | None) -> tuple[np.ndarray, list[str]]:
+def _chosen_observations(unseen: RecordedEpisodes, held: LabelledLatents | None) -> tuple[np.ndarray, list[str]]:
     """Observations to show and their titles: one per count where there are counts."""
     if held is None:
         rows = np.linspace(0, len(unseen.remaining) - 1, SHOWN_IMAGES).astype(int)
@@ -249,7 +254,7 @@ def _percent(share: float) -> str:
     return f"{100 * max(share, 0.0):.0f} %"
 
 
-def prediction_exhibits(agent: JEPAAgent, unseen: Recording, latent: Tensor) -> tuple[list[Exhibit], list[str]]:
+def prediction_exhibits(agent: JEPAAgent, unseen: RecordedEpisodes, latent: Tensor) -> tuple[list[Exhibit], list[str]]:
     """One-step predictions of the heads and the open-loop error on held-out episodes, and what could not be shown."""
     exhibits, notes = [], []
     found = one_step(agent.acting_model, unseen, latent)

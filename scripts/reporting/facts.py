@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from jepa_rl.agent import PRESETS, AuxiliaryConfig
-from jepa_rl.scripts.options import format_auxiliary
+from jepa_rl.scripts.options import env_options, format_auxiliary
 from jepa_rl.scripts.reporting.page import Fact
 from jepa_rl.scripts.run_folder import Recording, RunConfig, RunFolder
 
@@ -24,7 +25,7 @@ MEANINGS = {
     "separation": "smallest distance between two counts' centroids, in mean cluster radii",
     "effective rank": "directions that the latents use, whatever their size",
     "planning": "one decision for one observation, median",
-    "training": "collecting, planning and gradient steps together",
+    "training": "collecting, planning and gradient steps together, and filming where there is --video-every",
     "evaluation": "of the final weights: the episodes and the held-out images",
     "peak memory": "of the training process, evaluation included",
     "update / bare": "how many times longer a whole update takes than the forward and backward pass alone",
@@ -54,10 +55,9 @@ def measured(result: Result) -> dict[str, str]:
     }
     if "evaluation_seconds" in result:
         rows["evaluation"] = f"{result['evaluation_seconds']:.0f} s"
-    return rows | {
-        "peak memory": f"{result['peak_rss_mb']:,.0f} MB",
-        "update / bare": f"{result['update_over_bare']:.2f}",
-    }
+    if not math.isnan(result["peak_rss_mb"]):
+        rows["peak memory"] = f"{result['peak_rss_mb']:,.0f} MB"
+    return rows | {"update / bare": f"{result['update_over_bare']:.2f}"}
 
 
 def facts(config: RunConfig, result: Result | None, *, logged_steps: int) -> list[Fact]:
@@ -96,9 +96,7 @@ def command(config: RunConfig) -> str | None:
     chosen = PRESETS[config.preset]
     words = ["jepa-rl", "train", config.preset, "--env-id", config.env_id, "--seed", str(config.seed)]
     words += ["--total-timesteps", str(config.total_timesteps)]
-    for name, value in config.env.items():
-        if name not in chosen.env or chosen.env[name] != value:
-            words += [f"--env.{name}", value if isinstance(value, str) else repr(value)]
+    words += env_options({name: value for name, value in config.env.items() if (name, value) not in chosen.env.items()})
     return shlex.join([*words, *_options(config.agent, chosen.agent), *_options(config.recording, Recording())])
 
 

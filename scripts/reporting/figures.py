@@ -40,12 +40,12 @@ def curve(
     """
     lost = int(sum((~np.isfinite(values)).sum() for _, values in lines.values()))
     figure, axes = panel(f"{title} ({lost} not finite)" if lost else title, "environment steps", unit)
-    positive = [values[np.isfinite(values)] for _, values in lines.values()]
+    finite_values = [values[np.isfinite(values)] for _, values in lines.values()]
     for (label, (steps, values)), colour in zip(lines.items(), _cycle(len(lines)), strict=True):
         finite = np.isfinite(values)
         few = ".-" if finite.sum() < 4 else "-"
         axes.plot(steps[finite], values[finite], few, color=colour, linewidth=1.8, label=label)
-    everything = np.concatenate(positive)
+    everything = np.concatenate(finite_values)
     if share:
         axes.set_ylim(-0.03, 1.03)
     elif len(everything) and everything.min() > 0 and everything.max() > 20 * everything.min():

@@ -31,7 +31,7 @@ class Dynamics(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recording:
+class RecordedEpisodes:
     """Episodes one after another, a row per observation. ``remaining`` transitions follow a row until its episode ends.
 
     ``action[i]`` was taken at ``observation[i]`` and led to ``observation[i + 1]``, which paid ``reward[i]``. The last row
@@ -46,8 +46,8 @@ class Recording:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if len(getattr(self, name)) != len(self.remaining):
-                raise ValueError(f"Recording.{name} must have {len(self.remaining)} rows, got {len(getattr(self, name))}")
+            if (rows := len(getattr(self, name))) != len(self.remaining):
+                raise ValueError(f"RecordedEpisodes.{name} must have {len(self.remaining)} rows, got {rows}")
 
     @property
     def acted(self) -> np.ndarray:
@@ -71,9 +71,9 @@ class _OpenEpisode:
         self.terminated.append(done and not info.get("TimeLimit.truncated", False))
         self.observation.append(following)
 
-    def close(self) -> Recording:
+    def close(self) -> RecordedEpisodes:
         length = len(self.action)
-        return Recording(
+        return RecordedEpisodes(
             observation=np.stack(self.observation),
             action=np.stack([*self.action, np.zeros_like(self.action[0])]),
             reward=np.array([*self.reward, 0.0], np.float32),
@@ -89,7 +89,7 @@ def record(
     transitions: int,
     seed: int,
     random_share: float = 0.5,
-) -> Recording:
+) -> RecordedEpisodes:
     """At least ``transitions`` transitions; ``random_share`` of the actions are random, so that bad states occur as well.
 
     The others come from a light version of the agent's planner: they need to be sensible, not the best.
@@ -106,7 +106,7 @@ def record(
     signs = agent.config.replay.rewards == "sign"  # what the reward head has learned
     observation = pack(venv.reset())
     open_episodes = [_OpenEpisode(first) for first in observation]
-    episodes: list[Recording] = []
+    episodes: list[RecordedEpisodes] = []
     for _ in range(-(-transitions // ENVS)):
         action = agent.action_adapter.random(ENVS, rng)
         planned = rng.random(ENVS) >= random_share
@@ -125,8 +125,8 @@ def record(
                 open_episodes[env] = _OpenEpisode(observation[env])
     venv.close()
     episodes += [episode.close() for episode in open_episodes if episode.action]
-    return Recording(
-        **{name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in Recording.__slots__}
+    return RecordedEpisodes(
+        **{name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in RecordedEpisodes.__slots__}
     )
 
 
@@ -154,7 +154,7 @@ class OneStep:
 
 
 @torch.no_grad()
-def one_step(model: LatentModel, recording: Recording, latent: Tensor) -> OneStep:
+def one_step(model: LatentModel, recording: RecordedEpisodes, latent: Tensor) -> OneStep:
     """Imagine one step from each of the ``latent`` [M, D] that was acted upon."""
     rows = recording.acted
     action = torch.as_tensor(recording.action[rows]).to(latent.device)
@@ -178,7 +178,7 @@ class OpenLoopError:
 
 
 @torch.no_grad()
-def open_loop_error(model: Dynamics, recording: Recording, latent: Tensor, longest: int) -> OpenLoopError:
+def open_loop_error(model: Dynamics, recording: RecordedEpisodes, latent: Tensor, longest: int) -> OpenLoopError:
     """Imagine from every observation along the actions that were taken, without looking again, up to ``longest`` steps.
 
     Horizons that fewer than 20 windows reach are left out. Raises ValueError where the latents [M, D] do not vary, or no

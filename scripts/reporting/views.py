@@ -42,7 +42,7 @@ def as_images(observation: np.ndarray, spec: ObservationSpec) -> np.ndarray:
     images = observation.reshape(len(observation), *spec.shape)
     if images.shape[1] < images.shape[3]:
         images = images.transpose(0, 2, 3, 1)
-    if images.dtype == np.uint8:
+    if images.dtype == np.uint8 and (spec.low, spec.high) == (0, 255):
         return images
     scaled = (images.astype(np.float64) - spec.low) / (spec.high - spec.low)
     return np.round(255 * scaled.clip(0, 1)).astype(np.uint8)
@@ -101,4 +101,4 @@ def _drawn(env: gym.Env[Any, Any]) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.dtype != np.uint8:
         got = f"{image.dtype}{list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
         raise NoPicturesError(f"its render() must give uint8[H, W, C], got {got}")
-    return image
+    return image[..., :3] if image.shape[-1] == 4 else image  # without the transparency that canvases have

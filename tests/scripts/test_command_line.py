@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import sys
+from contextlib import nullcontext
 
 import gymnasium as gym
 import numpy as np
@@ -12,12 +14,14 @@ import pytest
 import torch
 import wandb
 from gymnasium.envs.registration import EnvSpec
+from stable_baselines3.common.monitor import Monitor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jepa_rl.scripts import resume
 from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.evaluate import heldout_latents
+from jepa_rl.scripts.evaluate import MOST_COUNTS, heldout_envs, heldout_latents, play
+from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.run_folder import RunFolder
 
 QUICK = [
@@ -126,6 +130,33 @@ def test_a_run_that_is_interrupted_is_saved_and_goes_on_to_the_same_end(tmp_path
         assert torch.equal(first, second)
 
 
+def test_an_interruption_ends_after_the_step_where_nobody_reads_the_output_any_more(monkeypatch):
+    def closed(descriptor, text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "write", closed)  # Ctrl-C ends what the output was piped to as well
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.asked
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("the simulator is away"), 2), (SystemExit(0), 2), (KeyboardInterrupt(), 130)]
+)
+def test_an_error_after_training_leaves_a_run_that_can_be_evaluated(tmp_path, capsys, monkeypatch, error, status):
+    def fails(*_args, **_kwargs):
+        raise error
+
+    folder = tmp_path / "run"
+    options = ["--total-timesteps", "40", "--training.starts", "30", "--episodes", "2", "--quiet", "--out", str(folder)]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate_agent", fails)
+        assert run(["train", "default", *options]) == status
+    assert f"training is complete and saved; to evaluate it: jepa-rl resume {folder}" in capsys.readouterr().err
+    assert run(["resume", str(folder), "--quiet"]) == 0
+    assert json.loads((folder / "result.json").read_text())["env_steps"] == 40
+
+
 def test_a_run_without_a_checkpoint_says_that_it_begins_again(counting_run, tmp_path, capsys):
     folder = tmp_path / "copy"
     shutil.copytree(counting_run, folder)
@@ -223,6 +254,11 @@ def test_help_teaches(capsys):
         (["train", "counting", "--env.target", "9"], "target must lie in 0..max_objects=8, got 9"),
         (["train", "counting", "--env.targett", "3"], "it takes actions, episode_length, max_objects, reward, target"),
         (["train", "counting", "--env.target"], "--env.target needs a value"),
+        (
+            ["train", "counting", "--env.target", "{1, 2}"],
+            "--env.target must be made of numbers, texts, booleans, None, lists",
+        ),
+        (["train", "counting", "--env.target", "{1: 2}"], "dictionaries with texts as keys, got {1: 2}"),
         (["train", "counting", "--total-timesteps", "0"], "--total-timesteps must be at least 1, got 0"),
         (["train", "counting", "--seed", "-1"], "no environment has a held-out seed, got -1"),
         (["train", "counting", "--seed", "999990"], "no environment has a held-out seed, got 999990"),
@@ -235,6 +271,12 @@ def test_help_teaches(capsys):
         (["evaluate", "--json", "nowhere"], "the run comes first: jepa-rl evaluate RUN [OPTIONS]"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["resume", "nowhere"], "nowhere is not a run folder"),
+        (["speed", "nowhere", "--threads", "-1"], "--threads must be at least 0, got -1"),
+        (
+            ["ablate", "--steps", "500"],
+            "--steps must lie between 1,000, where accuracy is first looked at, and the preset's",
+        ),
+        (["ablate", "--steps", "60000"], "50,000, got 60,000"),
     ],
 )
 def test_bad_input_is_explained_in_a_line_or_two_and_leaves_nothing(arguments, message, tmp_path, capsys, monkeypatch):
@@ -278,12 +320,45 @@ def test_a_longer_run_has_no_result_until_it_is_evaluated_anew(counting_run, tmp
     assert RunFolder.open(folder).config().recording.episodes == 8
 
 
-def test_counts_that_are_all_the_same_are_no_classes():
-    class Three(gym.Env):
-        def reset(self, **_):
-            return np.zeros(2, np.float32), {"count": 3}
+@pytest.mark.parametrize("count", [lambda _: 3, lambda episode: episode, lambda _: 0.5, {0: 1, 1: 2}.get])
+def test_what_is_no_count_of_few_things_is_no_class(counting_run, count):
+    class Counts(gym.Env):
+        episodes = 0
 
-    assert heldout_latents(None, Three, 5, seed=0) is None
+        def reset(self, **_):
+            self.episodes += 1
+            return np.zeros((64, 64, 3), np.uint8), {"count": count(self.episodes - 1)}
+
+    agent = RunFolder.open(counting_run).load_agent()
+    assert heldout_latents(agent, Counts, MOST_COUNTS + 1, seed=0) is None
+
+
+@pytest.mark.parametrize("told_at", [(), (True,), (True, False)])
+def test_success_that_is_told_of_some_episodes_alone_is_no_rate(told_at):
+    class Coin(gym.Env):
+        """An episode of one step, which every other time succeeds."""
+
+        observation_space, action_space = gym.spaces.Discrete(1), gym.spaces.Discrete(2)
+        episodes = 0
+
+        def reset(self, *, seed=None, options=None):
+            self.episodes += 1
+            return 0, {}
+
+        def step(self, action):
+            success = self.episodes % 2 == 0
+            return 0, 0.0, True, False, {"is_success": success} if success in told_at else {}
+
+    class Nothing:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.zeros(len(observation), int), None
+
+    venv = heldout_envs(lambda: Monitor(Coin()), 16, seed=0)
+    warned = pytest.warns(UserWarning, match=r"was there at the end of 8 of 16 episodes")
+    with warned if told_at == (True,) else nullcontext():
+        successes, returns, _ = play(Nothing(), venv, 16, deterministic=True)
+    assert len(returns) == 16
+    assert len(successes) == (16 if len(told_at) == 2 else 0)
 
 
 def test_an_existing_run_is_not_overwritten(counting_run, capsys):

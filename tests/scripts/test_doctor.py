@@ -1,6 +1,7 @@
 """``jepa-rl doctor`` on environments whose faults are known, because they are made with one each."""
 
 import json
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -225,6 +226,12 @@ class TellsSuccess(Plain):
         return *rest, {"success": True}
 
 
+class TellsSuccessOnly(Plain):
+    def step(self, action):
+        *rest, _ = super().step(action)
+        return *rest, {"is_success": True} if self.np_random.random() < 0.5 else {}
+
+
 FAULTS = [cls for cls in list(globals().values()) if isinstance(cls, type) and issubclass(cls, Plain)]
 
 
@@ -293,6 +300,7 @@ def test_a_healthy_environment_has_nothing_but_ok():
         (UnboundedActions, "spaces", "fail", "is unbounded; wrap the environment in gymnasium.wrappers.TransformAction"),
         (Symbols, "spaces", "warn", "too small for an image"),
         (TellsSuccess, "success", "warn", "which evaluation does not read"),
+        (TellsSuccessOnly, "success", "warn", "info['is_success'] is there at the end of "),
     ],
 )
 def test_a_fault_is_found_and_what_to_do_is_said(env, name, status, text):
@@ -313,6 +321,32 @@ def test_a_constructor_that_leaves_is_an_error_of_one_line(capsys):
     finally:
         del gym.registry["LeavesWhenMade-v0"]
     assert "'LeavesWhenMade-v0' cannot be made: SystemExit: no licence" in capsys.readouterr().err
+
+
+def test_an_error_in_one_run_and_not_in_another_is_named(registered):
+    class BreaksOnce(Plain):
+        """In the first copy alone."""
+
+        copies = 0
+
+        def __init__(self, render_mode=None):
+            super().__init__(render_mode)
+            BreaksOnce.copies += 1
+            self.copy, self.number = BreaksOnce.copies, 0
+
+        def step(self, action):
+            self.number += 1
+            if self.copy == 1 and self.number == 7:
+                raise RuntimeError("the bridge is out")
+            return super().step(action)
+
+    gym.register("BreaksOnce-v0", entry_point=BreaksOnce)
+    try:
+        found = findings("BreaksOnce-v0")["determinism"]
+    finally:
+        del gym.registry["BreaksOnce-v0"]
+    assert found.status == "fail"
+    assert re.search(r"differs from step (\d) on \(at step \1: RuntimeError: the bridge is out", found.found)
 
 
 def test_other_checks_go_on_after_an_error():

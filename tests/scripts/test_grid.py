@@ -18,7 +18,8 @@ from jepa_rl.scripts import ablate, cli, grid
 from jepa_rl.scripts.ablate import CHOICES, summarise
 from jepa_rl.scripts.grid import GridError, run_grid
 from jepa_rl.scripts.logs import ProgressCSV
-from jepa_rl.scripts.train import overridden, split_env_options
+from jepa_rl.scripts.options import env_options, split_env_options
+from jepa_rl.scripts.train import overridden
 
 
 def cells_of(*seeds, name="a", **settings):
@@ -289,3 +290,9 @@ def test_environment_options_are_python_literals_or_text():
     )
     assert rest == ["counting", "--seed", "1"]
     assert env == {"target": 2, "reward": "dense", "render_mode": None}
+    assert split_env_options(["--env.pixels", "false", "--env.size=(3, [4])"]) == ([], {"pixels": False, "size": [3, [4]]})
+
+
+@pytest.mark.parametrize("value", [2, "2", "true", "a b", "", None, True, -1.5, [1, "x"], {"a": [None]}])
+def test_environment_options_give_the_keywords_again(value):
+    assert split_env_options(env_options({"name": value})) == ([], {"name": value})

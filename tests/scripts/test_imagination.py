@@ -9,7 +9,7 @@ import torch
 
 from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.planners import PlannerConfig
-from jepa_rl.scripts.reporting.imagination import Recording, imagined_rewards, one_step, open_loop_error, record
+from jepa_rl.scripts.reporting.imagination import RecordedEpisodes, imagined_rewards, one_step, open_loop_error, record
 
 
 class Walk:
@@ -42,7 +42,7 @@ def walks():
     rng = np.random.default_rng(3)
     action = rng.normal(size=(30, 4)).astype(np.float32)
     position = np.cumsum(np.concatenate([rng.normal(size=(30, 1)), action[:, :3]], axis=1), axis=1, dtype=np.float32)
-    recording = Recording(
+    recording = RecordedEpisodes(
         observation=position.reshape(-1, 1),
         action=action.reshape(-1),
         reward=np.tile(np.array([1, 2, 3, 0], np.float32), 30),
@@ -72,7 +72,7 @@ def test_staying_at_the_first_latent_is_scored_by_how_far_it_moved(walks):
 def test_predicting_the_mean_latent_scores_one():
     # Episodes of one transition, so that the latents that are reached have the mean and variance of all.
     value = np.tile(np.array([[-1, 1], [1, -1]], np.float32), (20, 1)).reshape(-1, 1)
-    recording = Recording(
+    recording = RecordedEpisodes(
         observation=value,
         action=np.zeros(80, np.float32),
         reward=np.zeros(80, np.float32),
@@ -88,7 +88,7 @@ def test_collapsed_latents_and_too_little_data_are_refused(walks):
     recording, latent = walks
     with pytest.raises(ValueError, match="do not vary"):
         open_loop_error(Walk(), recording, torch.ones_like(latent), longest=3)
-    few = Recording(**{name: getattr(recording, name)[:8] for name in Recording.__slots__})
+    few = RecordedEpisodes(**{name: getattr(recording, name)[:8] for name in RecordedEpisodes.__slots__})
     with pytest.raises(ValueError, match="fewer than 20"):
         open_loop_error(Walk(), few, latent[:8], longest=3)
 

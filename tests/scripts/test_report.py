@@ -12,13 +12,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from PIL import Image
 
+from jepa_rl.agent.observation_spaces import observation_spec
 from jepa_rl.scripts import report
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.evaluate import LabelledLatents
-from jepa_rl.scripts.options import parse_options
-from jepa_rl.scripts.reporting import exhibits, film
+from jepa_rl.scripts.options import parse_options, split_env_options
+from jepa_rl.scripts.reporting import exhibits, film, views
 from jepa_rl.scripts.reporting.exhibits import read_log
 from jepa_rl.scripts.reporting.facts import command, facts, headline, read_result
 from jepa_rl.scripts.reporting.figures import curve
@@ -26,7 +28,8 @@ from jepa_rl.scripts.reporting.imagination import record
 from jepa_rl.scripts.reporting.prediction_figures import scalar_figures
 from jepa_rl.scripts.reporting.views import NoPicturesError, image_reader
 from jepa_rl.scripts.run_folder import Recording, RunFolder
-from jepa_rl.scripts.train import TrainArgs, _defaults, overridden, split_env_options
+from jepa_rl.scripts.train import TrainArgs, _defaults, overridden
+from jepa_rl.world_model import ModelConfig
 
 LOGGED = {"success-rate", "ep-rew-mean", "dynamics-loss", "reward-loss"}
 CURVES = LOGGED | {"effective-rank", "variance", "normalized-dynamics-loss"}
@@ -227,6 +230,41 @@ def test_the_command_gives_the_run_s_settings_again(counting_run):
         assert (parsed.agent, parsed.recording, env) == (each.agent, each.recording, each.env)
         assert (parsed.seed, parsed.total_timesteps, parsed.env_id) == (3, 400, config.env_id)
     assert command(dataclasses.replace(config, preset="gone")) is None
+
+
+def test_losses_in_different_units_are_not_given_the_unit_of_the_first_run():
+    one = ModelConfig()
+    other = dataclasses.replace(one, dynamics=dataclasses.replace(one.dynamics, scale_free=not one.dynamics.scale_free))
+    log = {"train/dynamics_loss": (np.array([1.0, 2.0]), np.array([0.5, 0.4]))}
+
+    def unit(second):
+        drawn = []
+
+        def noted(title, unit, *lines, **options):
+            drawn.append(unit)
+            return curve(title, unit, *lines, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exhibits.figures, "curve", noted)
+            exhibits.learning_exhibit({"a": log, "b": log}, {"a": one, "b": second})
+        return drawn[0]
+
+    assert unit(one) != unit(other) == "each run in its own unit"
+
+
+@pytest.mark.parametrize("high", [1, 255])
+def test_bytes_are_drawn_by_the_bounds_of_their_space(high):
+    spec = observation_spec(spaces.Box(0, high, (24, 24, 3), np.uint8), "image")
+    white = np.full((1, 24, 24, 3), high, np.uint8)
+    assert (image_reader(spec)(white) == 255).all()
+
+
+def test_a_drawing_with_transparency_is_shown_in_its_colours():
+    class Canvas:
+        def render(self):
+            return np.full((8, 8, 4), (10, 20, 30, 255), np.uint8)
+
+    assert (views._drawn(Canvas()) == (10, 20, 30)).all()
 
 
 @pytest.mark.parametrize(("width", "stretched"), [(0.01, True), (0.5, False)])
