@@ -9,7 +9,7 @@ import numpy as np
 
 from jepa_rl.scripts.control_benchmark import drawings
 from jepa_rl.scripts.control_benchmark.drawings import NAMES
-from jepa_rl.scripts.control_benchmark.prose import compose
+from jepa_rl.scripts.control_benchmark.prose import AGAIN_SUFFIX, compose
 from jepa_rl.scripts.control_benchmark.summary import Results
 from jepa_rl.scripts.minigrid_benchmark.page import held_text
 from jepa_rl.scripts.reporting.drawing import write_figures
@@ -21,7 +21,10 @@ def render(folder: Path, page: Path) -> Path:
     results = Results.load(folder)
     write_figures({"returns": drawings.curves(results)}, page.parent / "figures" / "control")
     tables = {"solved": solved_table(results), "end": end_table(results), "cost": cost_table(results)}
-    page.write_text(compose(results, tables, raw=Path(os.path.relpath(folder, page.parent)).as_posix()))
+    raw = Path(os.path.relpath(folder, page.parent)).as_posix()
+    repeated = folder.with_name(folder.name + AGAIN_SUFFIX)
+    again = Results.load(repeated) if repeated.is_dir() else None
+    page.write_text(compose(results, tables, raw=raw, again=again))
     return page
 
 

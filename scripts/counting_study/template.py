@@ -159,7 +159,8 @@ What makes it travel further: the joint row at target {far}, with one thing chan
 
 {travel}
 
-The changed rows have one seed each: differences within the first line's interval say nothing.
+The changed rows have one seed each, and the first line's interval is of the mean of five: a single run of it would lie
+anywhere between {once} (95 % prediction interval), and differences within that say nothing.
 
 ## The weight of the auxiliary
 

@@ -10,7 +10,7 @@ from jepa_rl.scripts.kept_cells import changed_settings
 from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, MIN_SEEDS, RESAMPLES, Results
-from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, EPISODES, SEEDS, TASKS, UNSEEN_TASKS, Task
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, EPISODES, ONE_START, SEEDS, TASKS, UNSEEN_TASKS, Task
 from jepa_rl.scripts.minigrid_benchmark.template import (
     BASELINES,
     BEFORE,
@@ -41,7 +41,18 @@ MET_BEFORE = {
     "MiniGrid-SimpleCrossingS9N1-v0": 50,
     "MiniGrid-Dynamic-Obstacles-5x5-v0": 50,
     "MiniGrid-FourRooms-v0": 0,
+    "MiniGrid-Empty-Random-6x6-v0": 50,
+    "MiniGrid-DistShift1-v0": 50,
+    "MiniGrid-LavaGapS7-v0": 50,
+    "MiniGrid-LavaCrossingS9N1-v0": 50,
+    "MiniGrid-MultiRoom-N2-S4-v0": 0,
+    "MiniGrid-Unlock-v0": 4,
+    "MiniGrid-UnlockPickup-v0": 0,
+    "MiniGrid-RedBlueDoors-6x6-v0": 42,
+    "MiniGrid-KeyCorridorS3R1-v0": 49,
+    "MiniGrid-MemoryS7-v0": 50,
 }
+SINGLE = "Wilson's 95 % interval of the episodes"
 FEW_TASKS = 3  # as many the title names
 
 
@@ -64,12 +75,13 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str, befor
         findings=_findings(results),
         bands=_bands(results),
         over_tasks=_over_tasks(results, tables["overall"], CHANCE if beside else ""),
-        single="; a single seed has Wilson's 95 % interval" if _lone(results) else "",
+        single=f"; a single seed has {SINGLE}" if _lone(results) else "",
         layouts=_layouts(results),
         clock=_clock(results),
         compared="every algorithm" if beside else "our agent",
         choice=(CHOSEN_ELSEWHERE if _is_unseen(results) else CHOSEN_HERE).format(
-            theirs="; the\n  baselines' settings are one choice for all tasks" if beside else ""
+            known=", by no run on these" if before is None else "; what had been seen of these is said above",
+            theirs="; the\n  baselines' settings are one choice for all tasks" if beside else "",
         ),
         hold=HOLD,
         intervals=_intervals(results),
@@ -129,7 +141,9 @@ def _layouts(results: Results) -> str:
     who = "Most tasks have" if len(few) > FEW_TASKS else f"{listed(few)} {'has' if len(few) == 1 else 'have'}"
     tested = f"only {listed(new)} {'tests' if len(new) == 1 else 'test'}" if new else "nothing here tests"
     told = f"{who} few layouts, so that a held-out seed is mostly a layout that was met before: {tested} generalisation"
-    return f"\n{told} to new layouts."
+    alone = [task.name for task in results.tasks if task.env_id in ONE_START]
+    starts = f" All episodes of {listed(alone)} begin alike, so that its interval says little." if alone else ""
+    return f"\n{told} to new layouts.{starts}"
 
 
 def _clock(results: Results) -> str:
@@ -235,7 +249,7 @@ def _finding(results: Results, task: Task) -> str:
 
 
 def _bands(results: Results) -> str:
-    single = "Wilson's 95 % interval of the episodes, which knows nothing of other seeds"
+    single = f"{SINGLE}, which knows nothing of other seeds"
     if all(run.cell["seed"] == 0 for run in results.runs):
         return f"One seed; bands are {single}."
     bands = "Means over seeds; bands reach from the lowest seed to the highest."

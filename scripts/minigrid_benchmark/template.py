@@ -42,12 +42,13 @@ A greedy episode *looped* if it ran into the step limit without reaching a new s
 
 {cost}
 
-Peak MB is the resident memory of the process, with Python and PyTorch in it.
+Peak MB is the largest resident memory of the process, with Python and PyTorch in it; in these runs it may be that of
+the process which started it, where that was larger.
 
 ## How it is measured
 
-- **Tasks**: default actions, step limits and rewards; no shaping. Success is an episode that ends with a positive
-  reward: lava and collisions end episodes without one, step limits cut them off.
+- **Tasks**: default actions and step limits; success and return are by MiniGrid's own reward. Success is an episode
+  that ends with a positive reward: lava and collisions end episodes without one, step limits cut them off.
 - **Observation**: {observation}
 {budgets}- **Evaluation**: {episodes} episodes per point and way of acting, through `predict`, one code path for all. Their
   seeds are never training's; they are the same for every algorithm and at every point of a run.{layouts}
@@ -68,8 +69,9 @@ OVER_TASKS = """\
 Success is sampled success: at the end, the mean of a run's last {hold} evaluations; over the steps that all have, the
 mean of the evaluations within the smallest budget, which rewards learning soon. IQM is the mean without the lowest and
 the highest quarter of all runs, rounded down, on the tasks that all algorithms have; none with fewer than four runs.
-Intervals: 95 %, from {resamples:,} bootstrap samples that draw seeds within each task; none with fewer than {min_seeds}
-seeds, and none where all samples agree.
+Each run counts once, so that a task with more seeds counts more. Intervals: 95 %, from {resamples:,} bootstrap samples
+that draw seeds within each task; none with fewer than {min_seeds} seeds, where they would be too narrow by far, and
+none where all samples agree. From few seeds they are still too narrow.
 {chance}
 """
 CHANCE = """\
@@ -93,13 +95,15 @@ BASELINES = """\
 - **PPO** (Stable-Baselines3): {ppo}. Three 2x2 convolutions over the one-hot cells.
 - **DQN** (Stable-Baselines3, {n_steps}-step returns): {dqn}. The schedule of random actions is the same on every
   task.
+- **What ours has and they do not**: a memory of the episode, in evaluation too, while they see one observation at a
+  time; and it learns from the sign of the reward and a bonus for what is new, they from MiniGrid's reward alone.
 """
 CHOSEN_HERE = """\
 - **Choice of settings**: our presets were chosen by runs on the benchmark's tasks, seeds 0 to 2 among them, with the
   same held-out episodes, so that their figures flatter them somewhat{theirs}.
 """
 CHOSEN_ELSEWHERE = """\
-- **Choice of settings**: our preset was chosen on other tasks ([minigrid.md](minigrid.md)), by no run on these{theirs}.
+- **Choice of settings**: our preset was chosen on other tasks ([minigrid.md](minigrid.md)){known}{theirs}.
 """
 SYMBOLS = """the egocentric symbolic view (7x7 cells with object, colour and state) and the agent's direction{theirs}."""
 THEIR_SYMBOLS = """,
