@@ -9,7 +9,7 @@ from jepa_rl.agent.monitor import CollapseMonitor
 from jepa_rl.agent.presets import PRESETS, Preset, preset
 from jepa_rl.agent.sb3 import JEPAFeaturesExtractor
 from jepa_rl.agent.sb3_auxiliary import JEPAAuxiliaryCallback
-from jepa_rl.world_model import AuxiliaryConfig, register_auxiliary
+from jepa_rl.world_model import AuxiliaryConfig, register_auxiliary, register_encoder
 
 __all__ = [
     "PRESETS",
@@ -29,5 +29,6 @@ __all__ = [
     "TrainingConfig",
     "preset",
     "register_auxiliary",
+    "register_encoder",
     "vectorize",
 ]

@@ -34,6 +34,7 @@ class PlanningAlgorithm(Algorithm):
     familiarity: Familiarity | None
     planner: Planner
     planner_config: PlannerConfig
+    has_own_planner: bool  # one that ``planner_config`` does not describe
 
     @property
     def model(self) -> WorldModel:
@@ -48,23 +49,29 @@ class PlanningAlgorithm(Algorithm):
         assert self.learner.ema is not None
         return self.learner.ema
 
-    def set_planner(self, config: PlannerConfig) -> None:
+    def set_planner(self, config: PlannerConfig, planner: Planner | None = None) -> None:
         """Plan with other settings from now on; they are saved and loaded with the agent.
 
-        Raises TypeError for anything but a PlannerConfig, ValueError for a planner that cannot serve the actions, or asks
-        what the world model has no head for.
+        ``planner`` is one of your own, which searches in place of the one that ``config`` describes: its plans have
+        ``config.horizon`` steps, and ``config.revisit_cost`` comes to it as ``first_cost``. It is not saved: a loaded agent
+        plans as ``config`` says, and warns, until it is set again.
+
+        Raises TypeError for anything but a PlannerConfig and a planner, ValueError for a config that cannot serve the
+        actions, or asks what the world model has no head for.
         """
         if not isinstance(config, PlannerConfig):
             raise TypeError(f"config must be a PlannerConfig, got {config!r}")
+        if planner is not None and not callable(getattr(planner, "plan", None)):
+            raise TypeError(f"planner must have a method plan, as jepa_rl.planners.Planner says, got {planner!r}")
         if config.proposals and not self.model.can_propose:
             needed = "model.value.weight" if self.action_adapter.counts else "model.policy.weight"
             raise ValueError(f"{needed} must be positive with planner.proposals, got 0")
         if config.revisit_cost and self.familiarity is None:
             raise ValueError(f"planner.revisit_cost must be 0 for actions that are not Discrete, got {config.revisit_cost}")
-        planner = make_planner(config, self.action_adapter.spec, self.config.discount)
-        if needs_action_values(planner):
+        described = make_planner(config, self.action_adapter.spec, self.config.discount)
+        if needs_action_values(described):
             self._require_action_values()
-        self.planner_config, self.planner = config, planner
+        self.planner_config, self.planner, self.has_own_planner = config, planner or described, planner is not None
 
     def _require_action_values(self) -> None:
         asked = "planner.kind value, and planner.trace below 1,"
@@ -113,7 +120,7 @@ class PlanningAlgorithm(Algorithm):
         if self.planner_config.revisit_cost and memories is not None:
             assert self.familiarity is not None
             cost = self.planner_config.revisit_cost * self.familiarity.outcome_visits(memories)
-        return self.planner.plan(
+        plan = self.planner.plan(
             model,
             latent,
             generator=generator,
@@ -122,6 +129,10 @@ class PlanningAlgorithm(Algorithm):
             first_cost=cost,
             deterministic=deterministic,
         )
+        expected = len(latent), self.planner_config.horizon, *self.action_adapter.shape
+        if tuple(plan.actions.shape) != expected:
+            raise ValueError(f"the actions of a plan must have shape {list(expected)}, got {list(plan.actions.shape)}")
+        return plan
 
     def _decide(
         self, observation: np.ndarray, previous: np.ndarray, warm: np.ndarray, memories: list[EpisodeMemory] | None

@@ -30,7 +30,7 @@ from jepa_rl.agent.random_streams import RandomStreams
 from jepa_rl.agent.snapshot import capture, describe, restore
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.agent.training_log import TrainingLog, allow_long_names
-from jepa_rl.planners import PlannerConfig
+from jepa_rl.planners import Planner, PlannerConfig
 from jepa_rl.world_model import WorldModel
 
 
@@ -121,8 +121,8 @@ class JEPAAgent(OfflineTraining):
     def _model_to_act_with(self) -> WorldModel:
         return self.acting_model
 
-    def set_planner(self, config: PlannerConfig) -> None:
-        super().set_planner(config)
+    def set_planner(self, config: PlannerConfig, planner: Planner | None = None) -> None:
+        super().set_planner(config, planner)
         if config.revisit_cost and self.familiarity and self.familiarity.error is None and self.steps_taken:
             warnings.warn(
                 "the agent was trained without a memory of the episode, so that nothing is known of how well its dynamics "

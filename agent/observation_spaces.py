@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ def values_of(name: str, space: spaces.Space[Any], observation: Any) -> Iterator
         try:
             value = observation[key]
         except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"{name} must have a part {key!r} as in {space}, got {observation!r}") from error
+            got = f"the parts {sorted(map(str, observation))}" if isinstance(observation, Mapping) else shorter(observation)
+            raise ValueError(f"{name} must have a part {key!r} as in {space}, got {got}") from error
         yield from values_of(f"{name}[{key!r}]", child, value)
 
 
@@ -117,6 +118,12 @@ def shown(space: spaces.Space[Any]) -> str:
     """A space in a message: without its bounds, where there is one for each of many values."""
     text = " ".join(str(space).split())
     return text if len(text) <= SHOWN else f"{type(space).__name__}{space.shape or ''} {space.dtype or ''}".strip()
+
+
+def shorter(observation: Any) -> str:
+    """An observation in a message."""
+    text = repr(observation)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _unsupported(name: str, space: spaces.Space[Any]) -> ValueError:

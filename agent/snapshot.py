@@ -50,6 +50,7 @@ def capture(agent: JEPAAgent, exclude: frozenset[str]) -> Checkpoint:
     state: dict[str, Any] = {
         "config": _as_json(agent.config),
         "planner": _as_json(agent.planner_config),  # that of the configuration, unless another was set
+        "has_own_planner": agent.has_own_planner,
         "observation_space": space_to_json(agent.observation_space),
         "action_space": space_to_json(agent.action_space),
         "seed": agent.seed,
@@ -122,6 +123,12 @@ def restore(
         agent.set_parameters(parameters_in(checkpoint, agent.learner))
         state = checkpoint.state
         agent.set_planner(from_dict(PlannerConfig, state["planner"]))
+        if state.get("has_own_planner"):
+            warnings.warn(
+                f"{path} was saved by an agent with a planner of its own, which no file holds: until set_planner gives it "
+                "again, it plans as its planner_config says",
+                stacklevel=3,
+            )
         for name in COUNTERS:
             setattr(agent, name, state["counters"][name])
         for name, before in NEWER_COUNTERS.items():

@@ -104,7 +104,8 @@ def _read(task: AuxiliaryConfig, observation: Any, info: Mapping[str, Any]) -> A
         given = source.function(observation, info)
     except Exception as error:
         raise RuntimeError(
-            f"the auxiliary task {task.target!r} failed on an info with the entries {sorted(map(str, info))}: {error!r}"
+            f"the auxiliary task {task.target!r} failed on an info with the entries {sorted(map(str, info))}: {error!r}; "
+            "what it reads must be in the info of reset, too"
         ) from error
     expected = "a finite number" if task.numbers == 1 else f"{task.numbers} finite numbers"
     low, high = BOUNDS.get(task.number_likelihood, (-np.inf, np.inf))

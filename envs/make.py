@@ -62,11 +62,17 @@ def make_env(env_id: str, kwargs: dict[str, Any] | None = None, render_mode: str
     return env if history == 1 else History(env, history)
 
 
-def _spec(env_id: str) -> EnvSpec:
-    module, _, name = env_id.rpartition(":")
+def import_module_of(env_id: str) -> None:
+    """Import the module of "module:id", which may register more than the environment; ValueError where there is none."""
+    module = env_id.rpartition(":")[0]
     if module:
         _import(module, env_id)
-    elif name.startswith(MINIGRID_PREFIXES):
+
+
+def _spec(env_id: str) -> EnvSpec:
+    import_module_of(env_id)
+    name = env_id.rpartition(":")[2]
+    if name == env_id and name.startswith(MINIGRID_PREFIXES):
         importlib.import_module("minigrid")
     if name not in gym.registry:
         importlib.import_module("minigrid")  # so that its ids are among the near ones

@@ -13,7 +13,7 @@ from jepa_rl.agent import CollapseMonitor, JEPAAgent
 
 
 def main(
-    env_id: str = "CartPole-v1", preset: str = "default", timesteps: int = 20_000, seed: int = 0, out: str = "agent.zip"
+    env_id: str = "CartPole-v1", preset: str = "control", timesteps: int = 20_000, seed: int = 0, out: str = "agent.zip"
 ) -> None:
     agent = JEPAAgent(preset, env_id, seed=seed)
     agent.learn(timesteps, callback=CollapseMonitor(), progress_bar=True)

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 from jepa_rl.agent import PRESETS
 from jepa_rl.agent.env_faults import CheckedReturns
-from jepa_rl.agent.observation_spaces import observation_spec, shown
+from jepa_rl.agent.observation_spaces import leaves_of, observation_spec, shown
 from jepa_rl.agent.spaces import ActionAdapter
 from jepa_rl.envs import make_env
 from jepa_rl.envs.make import MINIGRID_PREFIXES
@@ -25,6 +25,7 @@ Status = Literal["ok", "warn", "fail"]
 REPEATED_STEPS = 500  # of the runs that are compared with one another
 FIRST_STEP_SHARE = 0.25  # of the episodes: fewer may be starts beside the goal
 UPDATES_PER_SECOND = 40  # of the presets on one core
+_PLANNED = gym.spaces.Box | gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary  # actions
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -69,11 +70,10 @@ class Patient:
             return "minigrid", "MiniGrid's view in symbols"
         if name == PRESETS["counting"].env_id:
             return "counting", "the environment that it is made for"
-        vector = isinstance(self.observations, gym.spaces.Box) and len(self.observations.shape) == 1
-        if vector and isinstance(self.actions, gym.spaces.Box | gym.spaces.Discrete):
-            kind = "a Box" if isinstance(self.actions, gym.spaces.Box) else "Discrete"
-            return "control", f"observations are a vector and actions {kind}; one setting serves all such tasks"
-        return "default", "the others are for vectors with Box or Discrete actions, for MiniGrid and for counting"
+        parts = [space for _, space in leaves_of("observation", self.observations)]
+        if all(map(_is_vector, parts)) and isinstance(self.actions, _PLANNED):
+            return "control", "observations are numbers, no image or grid; one setting serves all such tasks"
+        return "default", "the others are for numbers that are no image or grid, for MiniGrid and for counting"
 
 
 def api(patient: Patient) -> Finding:
@@ -269,6 +269,11 @@ def speed(patient: Patient) -> Finding:
 def preset(patient: Patient) -> Finding:
     """Which preset fits the spaces."""
     return Finding(name="preset", status="ok", found=": ".join(patient.preset))
+
+
+def _is_vector(space: gym.Space[Any]) -> bool:
+    numbers = gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary
+    return isinstance(space, numbers) or (isinstance(space, gym.spaces.Box) and len(space.shape) == 1)
 
 
 def _walked(patient: Patient) -> tuple[Step, ...]:

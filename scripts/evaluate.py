@@ -31,6 +31,7 @@ from jepa_rl.world_model import diagnostics
 HELDOUT_SEED = 1_000_000  # base seeds of training are the run's seed and the few numbers after it
 EVALUATION_ENVS = 8
 HELDOUT_IMAGES = 2_000
+LONGEST_EPISODE = 30_000  # environment steps
 MOST_COUNTS = 50  # more are no classes to tell apart, but a number that goes on
 TIMED_DECISIONS = 20
 
@@ -92,12 +93,18 @@ def play(
 ) -> tuple[list[bool], list[float], list[int]]:
     """Success (nothing where the environment does not say of every episode what it is), return and length of each episode.
 
-    An environment that tells of its successes alone would seem never to fail: there is a warning, and no success.
+    An environment that tells of its successes alone would seem never to fail: there is a warning, and no success. Raises
+    ValueError where an episode is longer than LONGEST_EPISODE: of one that never ends there is nothing to measure.
     """
     successes: list[bool] = []
     with progress_bar(episodes, "episode", description="evaluation", shown=progress) as bar:
 
         def note(local: dict[str, Any], _: dict[str, Any]) -> None:
+            if local["current_lengths"][local["i"]] > LONGEST_EPISODE:
+                raise ValueError(
+                    f"an episode did not end within {LONGEST_EPISODE:,} steps: give the environment a time limit, by "
+                    "gymnasium.wrappers.TimeLimit or max_episode_steps of gymnasium.register"
+                )
             if local["done"]:
                 bar.update()
                 if "is_success" in local["info"]:

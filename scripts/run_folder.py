@@ -15,7 +15,7 @@ import gymnasium as gym
 from jepa_rl.agent import AgentConfig, CheckpointError, JEPAAgent
 from jepa_rl.agent.config import from_dict
 from jepa_rl.agent.snapshot import require_spaces
-from jepa_rl.envs.make import make_env
+from jepa_rl.envs.make import import_module_of, make_env
 
 
 class RunStoppedError(Exception):
@@ -76,6 +76,11 @@ class RunFolder:
     def open(cls, path: str | Path) -> Self:
         """An existing run; FileNotFoundError where there is none."""
         path = Path(path)
+        if path.is_file():
+            raise FileNotFoundError(
+                f"{path} is a file, not a run folder: an agent that JEPAAgent.save wrote is loaded in Python, by "
+                "JEPAAgent.load, and measured by Stable-Baselines3's evaluate_policy"
+            )
         if not (path / "config.json").is_file():
             raise FileNotFoundError(f"{path} is not a run folder: it has no config.json")
         return cls(path)
@@ -102,8 +107,10 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         try:
-            return from_dict(RunConfig, json.loads((self.path / "config.json").read_text()))
-        except (TypeError, ValueError) as error:
+            kept = json.loads((self.path / "config.json").read_text())
+            import_module_of(kept["env_id"])  # which may register the auxiliary tasks that the configuration names
+            return from_dict(RunConfig, kept)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self.path / 'config.json'} is not a run's configuration: {error}") from error
 
     def write_config(self, config: RunConfig) -> None:

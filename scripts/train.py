@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 
 from jepa_rl.agent import PRESETS, AgentConfig, CollapseMonitor, JEPAAgent, preset
+from jepa_rl.envs.make import import_module_of
 from jepa_rl.scripts.callbacks import CheckpointEvery, TrainingProgress
 from jepa_rl.scripts.evaluate import (
     HELDOUT_IMAGES,
@@ -63,6 +64,7 @@ class TrainArgs:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     rest, env_kwargs = split_env_options(arguments)
+    import_module_of(_env_id(rest))  # which may register auxiliary tasks that the options name
     args = parse_options(TrainArgs, rest, default=_defaults(rest), prog="jepa-rl train")
     if not 0 <= args.seed < HELDOUT_SEED - args.agent.n_envs:
         raise ValueError(
@@ -86,6 +88,15 @@ def main(arguments: Sequence[str]) -> None:
     require_pictures(agent, config)
     run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
     execute(run, agent, quiet=args.quiet)
+
+
+def _env_id(arguments: Sequence[str]) -> str:
+    """What ``--env-id`` says, before the options are read; "" where it says nothing."""
+    for option, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        name, _, value = option.partition("=")
+        if name in ("--env-id", "--env_id"):
+            return value or following
+    return ""
 
 
 def require_lengths(config: RunConfig) -> None:

@@ -10,6 +10,7 @@ from jepa_rl.world_model.encoder_config import EncoderConfig, MaskedConfig, Patc
 from jepa_rl.world_model.merging import Pairs
 from jepa_rl.world_model.model import WorldModel
 from jepa_rl.world_model.objective import loss_terms, loss_weights
+from jepa_rl.world_model.own_encoders import register_encoder
 from jepa_rl.world_model.spec import ObservationSpec
 from jepa_rl.world_model.targets import register_auxiliary
 from jepa_rl.world_model.task_config import (
@@ -46,5 +47,6 @@ __all__ = [
     "loss_weights",
     "refine",
     "register_auxiliary",
+    "register_encoder",
     "separation_depth",
 ]

@@ -23,6 +23,7 @@ from jepa_rl.world_model.encoders import (
 from jepa_rl.world_model.heads import ActionValue, CandidateActionValue, begin_near_zero, critic_names, mlp, outputs_of
 from jepa_rl.world_model.masked import MaskedPredictor, block_shapes
 from jepa_rl.world_model.model import WorldModel
+from jepa_rl.world_model.own_encoders import own_encoder
 from jepa_rl.world_model.patches import PatchEncoder, patch_grid
 from jepa_rl.world_model.policy import GaussianPolicy
 from jepa_rl.world_model.spec import ObservationSpec
@@ -75,6 +76,8 @@ def build_world_model(
 
 def _encoder(config: ModelConfig, observation: ObservationSpec) -> nn.Module:
     choice, latent_dim = config.encoder, config.latent_dim
+    if choice.own and observation.kind != "row":
+        return own_encoder(choice.own, observation, latent_dim)
     if observation.kind == "image":
         images = ImageFormat(shape=observation.shape, contrast=choice.contrast, low=observation.low, high=observation.high)
         if choice.image_encoder == "patches":

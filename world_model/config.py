@@ -106,6 +106,7 @@ class ModelConfig:
         if self.masked.weight:
             chosen = self.encoder.image_encoder
             require(chosen == "patches", "model.encoder.image_encoder", "patches with model.masked.weight", chosen)
+            require(not self.encoder.own, "model.encoder.own", "empty with model.masked.weight", self.encoder.own)
         twice = [name for name, times in Counter(task.target for task in self.auxiliaries).items() if times > 1]
         require(not twice, "model.auxiliaries", "of different targets", ", ".join(twice) + " more than once")
 

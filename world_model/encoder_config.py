@@ -40,6 +40,9 @@ class EncoderConfig:
     kind: EncoderKind = "auto"
     """auto: image for uint8 pixels and for colour planes of other dtypes, vector for other Box spaces; grid must be asked
     for. Every other space has an encoder of its own; in a Dict or Tuple the kind is that of the parts that it fits."""
+    own: str = ""
+    """An encoder of your own, by the name under which ``register_encoder`` knows it, in place of all that is set here but
+    ``precision`` and ``layer_norm``."""
     scale_bounded: bool = False
     """Vectors: scale components between bounds to [-1, 1], so that a narrow one counts as much as a wide one; those without
     bounds are read as their symlog either way."""

@@ -106,8 +106,8 @@ length; MAE's target y sets its own.
 
 The aligned V is turned by an angle before the flow starts: the two conflicting features, eps = 0.01, depths
 {angle_depths}; the figure and the numbers here are of the deepest (unaligned.csv). The features mix and the ODEs no
-longer hold; the weight of a feature is the length of the part of its encoding that is orthogonal to the other's. MAE's features
-hardly mix, and both are late by nearly the same factor ({mae_late} at {near:g} degrees). JEPA's encodings become
+longer hold; the weight of a feature is the length of the part of its encoding that is orthogonal to the other's. MAE's
+features hardly mix, and both are late by nearly the same factor ({mae_late} at {near:g} degrees). JEPA's encodings become
 nearly parallel before they part again (|cosine| up to {jepa_cosine:.2f} at {near:g} degrees), they are learned
 {jepa_late} times as late, and beyond {jepa_last:g} degrees not within {horizon:g} times the later aligned time. At
 180 degrees both objectives shrink towards 0: minus the aligned V keeps its balance with the layers, and all of them

@@ -17,12 +17,14 @@ from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.monitor import Monitor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from jepa_rl.scripts import evaluate as evaluation
 from jepa_rl.scripts import resume
 from jepa_rl.scripts import train as training
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.evaluate import MOST_COUNTS, heldout_envs, heldout_latents, play
 from jepa_rl.scripts.interruption import Interruption
 from jepa_rl.scripts.run_folder import RunFolder
+from jepa_rl.world_model import targets
 
 QUICK = [
     *("--total-timesteps", "400", "--log-interval", "100", "--checkpoint-interval", "100", "--episodes", "4", "--quiet"),
@@ -331,6 +333,56 @@ def test_what_is_no_count_of_few_things_is_no_class(counting_run, count):
 
     agent = RunFolder.open(counting_run).load_agent()
     assert heldout_latents(agent, Counts, MOST_COUNTS + 1, seed=0) is None
+
+
+def test_an_episode_that_never_ends_is_an_error_that_says_what_to_do(monkeypatch):
+    class Forever(gym.Env):
+        observation_space, action_space = gym.spaces.Discrete(1), gym.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            return 0, 0.0, False, False, {}
+
+    class Nothing:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.zeros(len(observation), int), None
+
+    monkeypatch.setattr(evaluation, "LONGEST_EPISODE", 100)
+    with pytest.raises(ValueError, match=r"an episode did not end within 100 steps: give the environment a time limit"):
+        play(Nothing(), heldout_envs(lambda: Monitor(Forever()), 2, seed=0), 2, deterministic=True)
+
+
+OWN_MODULE = """
+import gymnasium as gym
+from jepa_rl.agent import register_auxiliary
+
+register_auxiliary("angle", lambda observation, info: observation[2])
+gym.register("Cart-v0", entry_point=lambda: gym.make("CartPole-v1").unwrapped, max_episode_steps=20)
+"""
+
+
+def test_options_name_auxiliary_tasks_that_the_module_of_the_environment_registers(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_cart.py").write_text(OWN_MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(targets, "_registered", {})
+    options = ["--env-id", "own_cart:Cart-v0", "--model.auxiliaries", "angle", "--total-timesteps", "60", "--episodes", "1"]
+    try:
+        assert run(["train", "default", *options, "--training.starts", "40", "--quiet", "--out", "run"]) == 0
+        targets._registered.clear()  # as in a new process
+        del sys.modules["own_cart"]
+        assert run(["advise", "run", "--batches", "1", "--json"]) == 0
+        assert "angle" in capsys.readouterr().out
+    finally:
+        gym.registry.pop("Cart-v0", None)
+        sys.modules.pop("own_cart", None)
+
+
+def test_an_agent_s_file_is_not_taken_for_a_run_and_what_serves_it_is_said(counting_run, capsys):
+    assert run(["evaluate", str(counting_run / "checkpoint" / "agent.zip")]) == 2
+    assert "is a file, not a run folder: an agent that JEPAAgent.save wrote is loaded in Python" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("told_at", [(), (True,), (True, False)])

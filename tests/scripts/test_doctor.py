@@ -220,6 +220,22 @@ class SwitchesOfTwo(Plain):
     action_space = gym.spaces.MultiBinary(2)
 
 
+class NumbersByName(Plain):
+    observation_space = gym.spaces.Dict(
+        place=gym.spaces.Box(0, 1, (3,), np.float32), room=gym.spaces.Tuple([gym.spaces.Discrete(4)])
+    )
+    action_space = gym.spaces.MultiDiscrete([3, 2])
+
+    def draw(self):
+        return self.observation_space.sample()
+
+
+class PictureBesideNumbers(NumbersByName):
+    observation_space = gym.spaces.Dict(
+        place=gym.spaces.Box(0, 1, (3,), np.float32), camera=gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+    )
+
+
 class TellsSuccess(Plain):
     def step(self, action):
         *rest, _ = super().step(action)
@@ -372,12 +388,14 @@ def test_cartpole_is_fit_to_train_on(capsys):
 @pytest.mark.parametrize(
     ("env_id", "command", "why"),
     [
-        ("CartPole-v1", "control --env-id CartPole-v1", "control: observations are a vector and actions Discrete;"),
-        ("Pendulum-v1", "control", "control: observations are a vector and actions a Box;"),
+        ("CartPole-v1", "control --env-id CartPole-v1", "control: observations are numbers, no image"),
+        ("Pendulum-v1", "control", "control: observations are numbers, no image"),
         ("MountainCarContinuous-v0", "control --env-id MountainCarContinuous-v0", "control: "),
         ("MiniGrid-Empty-5x5-v0", "minigrid --env-id MiniGrid-Empty-5x5-v0", "minigrid: MiniGrid's view in symbols"),
-        ("Pictures-v0", "default --env-id Pictures-v0", "default: the others are for vectors"),
-        ("SwitchesOfTwo-v0", "default --env-id SwitchesOfTwo-v0", "default: the others are for vectors"),
+        ("Pictures-v0", "default --env-id Pictures-v0", "default: the others are for numbers that are no image"),
+        ("SwitchesOfTwo-v0", "control --env-id SwitchesOfTwo-v0", "control: "),
+        ("NumbersByName-v0", "control --env-id NumbersByName-v0", "control: "),
+        ("PictureBesideNumbers-v0", "default --env-id PictureBesideNumbers-v0", "default: "),
     ],
 )
 def test_the_preset_follows_from_the_spaces_and_is_explained(env_id, command, why):
