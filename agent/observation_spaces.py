@@ -91,7 +91,8 @@ def values_of(name: str, space: spaces.Space[Any], observation: Any) -> Iterator
         try:
             value = observation[key]
         except (KeyError, IndexError, TypeError) as error:
-            got = f"the parts {sorted(map(str, observation))}" if isinstance(observation, Mapping) else shorter(observation)
+            parts = isinstance(observation, Mapping)
+            got = f"the parts {sorted(map(str, observation))}" if parts else _shorter(observation)
             raise ValueError(f"{name} must have a part {key!r} as in {space}, got {got}") from error
         yield from values_of(f"{name}[{key!r}]", child, value)
 
@@ -120,7 +121,7 @@ def shown(space: spaces.Space[Any]) -> str:
     return text if len(text) <= SHOWN else f"{type(space).__name__}{space.shape or ''} {space.dtype or ''}".strip()
 
 
-def shorter(observation: Any) -> str:
+def _shorter(observation: Any) -> str:
     """An observation in a message."""
     text = repr(observation)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -35,13 +35,14 @@ from jepa_rl.scripts.minigrid_benchmark.drawings import panels, steps_axis
 from jepa_rl.scripts.minigrid_benchmark.evaluation import HeldOutEpisodes
 from jepa_rl.scripts.minigrid_benchmark.measure import COLUMNS
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, overall_table, render
+from jepa_rl.scripts.minigrid_benchmark.prose import MET_BEFORE
 from jepa_rl.scripts.minigrid_benchmark.summary import (
     Results,
     interquartile_mean,
     probability_of_improvement,
     wilson,
 )
-from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, TASKS, UNSEEN_TASKS, Task, cells, task
+from jepa_rl.scripts.minigrid_benchmark.tasks import ALGORITHMS, ONE_START, TASKS, UNSEEN_TASKS, Task, cells, task
 from jepa_rl.scripts.options import split_agent_options
 from jepa_rl.scripts.reporting.drawing import ALGORITHM_COLOURS, VERMILION
 from jepa_rl.scripts.train import overridden
@@ -667,3 +668,18 @@ def test_the_goal_is_told_from_the_limit_at_the_last_step():
     held = HeldOutEpisodes(lambda: Placed(make_env("MiniGrid-Empty-5x5-v0", {"max_steps": 1})), 2, HELDOUT_SEED)
     assert held.run(always(FORWARD), deterministic=True).success == 1
     assert held.run(always(LEFT), deterministic=True).success == 0
+
+
+def _start(env: SeededEpisodes, base_seed: int, episode: int) -> tuple[bytes, tuple[int, ...], int]:
+    env.rebuild_episode(base_seed, episode, ())
+    bare = env.unwrapped
+    return bare.grid.encode().tobytes(), tuple(map(int, bare.agent_pos)), int(bare.agent_dir)
+
+
+@pytest.mark.parametrize("env_id", MET_BEFORE)
+def test_the_page_counts_held_out_layouts_that_training_met_as_they_are(env_id):
+    env = SeededEpisodes(make_env(env_id))
+    held_out = [_start(env, HELDOUT_SEED, episode) for episode in range(50)]
+    met = {_start(env, seed, episode) for seed in range(4) for episode in range(500)}
+    assert sum(start in met for start in held_out) == MET_BEFORE[env_id]
+    assert (len(set(held_out)) == 1) == (env_id in ONE_START)
