@@ -71,7 +71,8 @@ class PlanningAlgorithm(Algorithm):
         described = make_planner(config, self.action_adapter.spec, self.config.discount)
         if needs_action_values(described):
             self._require_action_values()
-        self.planner_config, self.planner, self.has_own_planner = config, planner or described, planner is not None
+        self.planner_config, self.has_own_planner = config, planner is not None
+        self.planner = described if planner is None else planner
 
     def _require_action_values(self) -> None:
         asked = "planner.kind value, and planner.trace below 1,"
