@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from jepa_rl.agent import preset
-from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, budgets_text, holders, state_of
+from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, CurveRun, budgets_text, holders, state_of
 from jepa_rl.scripts.kept_cells import changed_settings
 from jepa_rl.scripts.minigrid_benchmark.baselines import DQN_SETTINGS, PPO_SETTINGS
 from jepa_rl.scripts.minigrid_benchmark.drawings import NAMES
@@ -54,6 +56,7 @@ MET_BEFORE = {
 }
 SINGLE = "Wilson's 95 % interval of the episodes"
 FEW_TASKS = 3  # as many the title names
+UNLIKE_PACE = 2  # seconds per step of one seed over those of another from which their mean tells of machines
 
 
 def compose(results: Results, tables: dict[str, str], page: str, raw: str, before: Results | None = None) -> str:
@@ -147,21 +150,32 @@ def _layouts(results: Results) -> str:
 
 
 def _clock(results: Results) -> str:
-    """What seconds mean, and how much an algorithm's pace differs between runs, which says how far they compare."""
+    """What seconds mean, how much the pace differs between runs, and which rows should be read with that in mind."""
     text = (
-        "Wall time of one process without the evaluations, on the machine that ran the grid: to compare algorithms, not "
+        "Wall time of one process without the evaluations, on the machine that ran it: to compare algorithms, not "
         'machines. "never" gives the budget in environment steps.'
     )
-    ratios = {}
-    for name in results.algorithms:
-        runs = [run for task in results.tasks for run in results.of(task, name)]
-        paces = [run.last("wall_seconds") / run.last("env_steps") for run in runs]
-        if len(paces) > 1:
-            ratios[name] = max(paces) / min(paces)
-    if ratios:
-        told = ", ".join(f"{NAMES[name]} {ratio:.1f}" for name, ratio in ratios.items())
-        text += f" Other work may have run beside it: a step of one run took up to so many times one of another: {told}."
+    spread = {
+        NAMES[name]: _spread(run for task in results.tasks for run in results.of(task, name)) for name in results.algorithms
+    }
+    if told := ", ".join(f"{name} {ratio:.1f}" for name, ratio in spread.items() if ratio > 1):
+        text += (
+            " Machines differ, and other work may have run beside: a step of one run took up to so many times one of "
+            f"another: {told}."
+        )
+    unlike = [
+        f"{task.name} with {NAMES[name]}" for task, name in results.pairs if _spread(results.of(task, name)) > UNLIKE_PACE
+    ]
+    if unlike:
+        rows = listed(unlike)
+        text += f" Between the seeds of {rows} it is more than {UNLIKE_PACE}: there the fastest compares, not the mean."
     return text
+
+
+def _spread(runs: Iterable[CurveRun]) -> float:
+    """How many times the fastest run's seconds per step the slowest took; 1 for a single run."""
+    paces = [run.last("wall_seconds") / run.last("env_steps") for run in runs]
+    return max(paces) / min(paces) if paces else 1.0
 
 
 def _command(results: Results) -> str:

@@ -490,8 +490,8 @@ def test_what_was_never_held_is_said(values, text):
     assert held_text(values, 60_000) == text
 
 
-def write_run(folder, chosen, algorithm, seed, success, options=()):
-    """A finished cell with a curve of sampled success."""
+def write_run(folder, chosen, algorithm, seed, success, options=(), pace=2):
+    """A finished cell with a curve of sampled success, ``pace`` seconds of training before each evaluation."""
     name, budget = f"{chosen.name}-{algorithm}", chosen.budget(algorithm)
     settings = {"preset": "minigrid", "agent": dataclasses.asdict(overridden(preset("minigrid").agent, options))}
     cell = {
@@ -504,7 +504,7 @@ def write_run(folder, chosen, algorithm, seed, success, options=()):
         writer.writeheader()
         for point, rate in enumerate(success, 1):
             figures = {column: rate for column in COLUMNS if column.startswith(("success", "return"))}
-            figures |= {"env_steps": point * budget.eval_every, "wall_seconds": 2 * point, "evaluation_seconds": point}
+            figures |= {"env_steps": point * budget.eval_every, "wall_seconds": pace * point, "evaluation_seconds": point}
             figures |= {"updates": 10 * point, "peak_memory_mb": 300, "looped_share": 1 - rate}
             writer.writerow({"task": chosen.env_id, "algo": algorithm, "seed": seed, **figures})
 
@@ -563,6 +563,16 @@ def test_the_page_says_which_of_its_tasks_ask_for_new_layouts(names, told, tmp_p
     page = " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
     assert told in page
     assert ("## Over tasks" in page) == (len(names) > 1)
+
+
+def test_the_page_names_the_rows_whose_seeds_had_machines_of_unlike_speed(tmp_path):
+    for name, slowest in (("DoorKey-5x5", 5), ("Empty-8x8", 3)):
+        for algorithm, pace in (("ppo", 2), ("dqn", slowest)):
+            write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), algorithm, 0, [0.1, 0.2, 0.3])
+            write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), algorithm, 1, [0.1, 0.2, 0.3], pace=pace)
+    page = " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
+    assert "up to so many times one of another: 5-step DQN 2.5." in page
+    assert "Between the seeds of DoorKey-5x5 with 5-step DQN it is more than 2: there the fastest compares" in page
 
 
 @pytest.mark.parametrize(("name", "shared"), [("SimpleCrossingS9N1", 10), ("FourRooms", 0)])
