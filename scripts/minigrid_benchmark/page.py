@@ -23,6 +23,8 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import Task
 from jepa_rl.scripts.reporting.drawing import write_figures
 from jepa_rl.scripts.reporting.tables import markdown
 
+MACHINES = "machines.md"  # in the folder of the results, where the page is to say which runs were made where
+
 
 def render(folder: Path, page: Path) -> Path:
     """Write the page, and its figures to figures/PAGE beside it; returns the page's path."""
@@ -39,7 +41,8 @@ def render(folder: Path, page: Path) -> Path:
     raw = Path(os.path.relpath(folder, page.parent)).as_posix()
     earlier = folder.with_name(folder.name + BEFORE_SUFFIX)
     before = Results.load(earlier) if earlier.is_dir() else None
-    page.write_text(compose(results, tables, page=page.stem, raw=raw, before=before))
+    machines = (folder / MACHINES).read_text() if (folder / MACHINES).is_file() else ""
+    page.write_text(compose(results, tables, page=page.stem, raw=raw, before=before, machines=machines))
     return page
 
 

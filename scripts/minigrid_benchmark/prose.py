@@ -59,10 +59,13 @@ FEW_TASKS = 3  # as many the title names
 UNLIKE_PACE = 2  # seconds per step of one seed over those of another from which their mean tells of machines
 
 
-def compose(results: Results, tables: dict[str, str], page: str, raw: str, before: Results | None = None) -> str:
+def compose(
+    results: Results, tables: dict[str, str], *, page: str, raw: str, before: Results | None = None, machines: str = ""
+) -> str:
     """The page named ``page``, in Markdown; ``raw`` is the path of the results relative to it.
 
-    ``before`` are results of an earlier preset on some of the tasks, which lie beside the results.
+    ``before`` are results of an earlier preset on some of the tasks, which lie beside the results; ``machines`` says which
+    runs were made where, if that matters.
     """
     beside = any(name != "jepa" for name in results.algorithms)
     episodes = sorted({run.cell["episodes"] for run in results.runs})
@@ -80,7 +83,7 @@ def compose(results: Results, tables: dict[str, str], page: str, raw: str, befor
         over_tasks=_over_tasks(results, tables["overall"], CHANCE if beside else ""),
         single=f"; a single seed has {SINGLE}" if _lone(results) else "",
         layouts=_layouts(results),
-        clock=_clock(results),
+        clock=f"{_clock(results)} {machines}",
         compared="every algorithm" if beside else "our agent",
         choice=(CHOSEN_ELSEWHERE if _is_unseen(results) else CHOSEN_HERE).format(
             known=", by no run on these" if before is None else "; what had been seen of these is said above",
@@ -152,15 +155,15 @@ def _layouts(results: Results) -> str:
 def _clock(results: Results) -> str:
     """What seconds mean, how much the pace differs between runs, and which rows should be read with that in mind."""
     text = (
-        "Wall time of one process without the evaluations, on the machine that ran it: to compare algorithms, not "
-        'machines. "never" gives the budget in environment steps.'
+        "Wall time of one process without the evaluations, to compare runs of one machine. "
+        '"never" gives the budget in environment steps.'
     )
     spread = {
         NAMES[name]: _spread(run for task in results.tasks for run in results.of(task, name)) for name in results.algorithms
     }
     if told := ", ".join(f"{name} {ratio:.1f}" for name, ratio in spread.items() if ratio > 1):
         text += (
-            " Machines differ, and other work may have run beside: a step of one run took up to so many times one of "
+            " Machines differ, and so does what else ran on them: a step of one run took up to so many times one of "
             f"another: {told}."
         )
     unlike = [

@@ -570,8 +570,10 @@ def test_the_page_names_the_rows_whose_seeds_had_machines_of_unlike_speed(tmp_pa
         for algorithm, pace in (("ppo", 2), ("dqn", slowest)):
             write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), algorithm, 0, [0.1, 0.2, 0.3])
             write_run(tmp_path, Task(task(name).env_id, 3_000, 1_000), algorithm, 1, [0.1, 0.2, 0.3], pace=pace)
+    (tmp_path / "machines.md").write_text("All of them were made\non a slow machine.\n")
     page = " ".join(render(tmp_path, tmp_path / "page.md").read_text().split())
     assert "up to so many times one of another: 5-step DQN 2.5." in page
+    assert "the mean. All of them were made on a slow machine. ## Over tasks" in page
     assert "Between the seeds of DoorKey-5x5 with 5-step DQN it is more than 2: there the fastest compares" in page
 
 
