@@ -56,7 +56,9 @@ MET_BEFORE = {
 }
 SINGLE = "Wilson's 95 % interval of the episodes"
 FEW_TASKS = 3  # as many the title names
-UNLIKE_PACE = 2  # seconds per step of one seed over those of another from which their mean tells of machines
+UNLIKE_PACE = (
+    2  # times the seconds per step of another seed, above which their mean says more of machines than of algorithms
+)
 
 
 def compose(

@@ -16,7 +16,7 @@ from jepa_rl.scripts.minigrid_benchmark.tasks import known_task, short_name
 from jepa_rl.scripts.train import overridden
 
 SEEDS = 5
-# Those of the MiniGrid benchmark, but for its network: here one layer follows the encoder, whoever that is.
+# Those of the MiniGrid benchmark, but for its network: here one layer follows the encoder, whichever it is.
 PPO: dict[str, Any] = {name: value for name, value in PPO_SETTINGS.items() if name != "features"} | {"net_arch": [64]}
 AUXILIARY_PACE = 0.1  # updates of the world model per environment step: 102 for each of PPO's rollouts of 1,024 steps
 

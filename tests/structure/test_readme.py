@@ -24,7 +24,7 @@ def test_the_examples_of_a_page_run(page, tmp_path):
     short = re.sub(r"total_timesteps=[\d_]+", f"total_timesteps={PAGES[page]}", whole)
     short = re.sub(r"n_eval_episodes=\d+", "n_eval_episodes=2", short)
     assert short != whole
-    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for saved in re.findall(r"\.save\(\"(\w+)\"", whole):
         assert (tmp_path / f"{saved}.zip").is_file()
