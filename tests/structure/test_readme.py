@@ -1,5 +1,6 @@
 """What the pages show runs, and what they name exists."""
 
+import os
 import re
 import subprocess
 import sys
@@ -24,7 +25,9 @@ def test_the_examples_of_a_page_run(page, tmp_path):
     short = re.sub(r"total_timesteps=[\d_]+", f"total_timesteps={PAGES[page]}", whole)
     short = re.sub(r"n_eval_episodes=\d+", "n_eval_episodes=2", short)
     assert short != whole
-    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    # One thread, as conftest.py gives every test: threads of several tests that wait for each other's cores take minutes.
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", short], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stderr
     for saved in re.findall(r"\.save\(\"(\w+)\"", whole):
         assert (tmp_path / f"{saved}.zip").is_file()
