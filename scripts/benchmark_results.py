@@ -109,13 +109,24 @@ def read_curve(path: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
 def finished(folder: Path, run_class: type[RunT], columns: Sequence[str]) -> tuple[tuple[RunT, ...], int]:
     """The finished cells in a folder with their curves, and how many curves have no result yet.
 
-    Raises FileNotFoundError where there are no results, ValueError for a curve with other columns.
+    Raises FileNotFoundError where there are no results, ValueError for a curve with other columns or another number
+    of points than its result says.
     """
     done = sorted(folder.glob("*-seed*.json"))
     if not done:
         raise FileNotFoundError(f"{folder} has no results; run the benchmark without --render first")
-    runs = [run_class(json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), columns)) for path in done]
-    return tuple(runs), len({path.stem for path in folder.glob("*-seed*.csv")} - {path.stem for path in done})
+    runs = tuple(_finished_run(path, run_class, columns) for path in done)
+    return runs, len({path.stem for path in folder.glob("*-seed*.csv")} - {path.stem for path in done})
+
+
+def _finished_run(path: Path, run_class: type[RunT], columns: Sequence[str]) -> RunT:
+    result, curve = json.loads(path.read_text()), read_curve(path.with_suffix(".csv"), columns)
+    if len(curve["env_steps"]) != result["points"]:
+        raise ValueError(
+            f"{path.with_suffix('.csv')} has {len(curve['env_steps'])} rows, {path.name} says {result['points']}; "
+            "move both away and run the cell again"
+        )
+    return run_class(result, curve)
 
 
 def budgets_of(runs: Sequence[CurveRun], env_id: str) -> tuple[Budget, tuple[int, int] | None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from filelock import FileLock, Timeout
 from joblib import Parallel, ParallelBackendBase, cpu_count, delayed
 from tqdm.auto import tqdm
 
@@ -48,8 +49,10 @@ def run_grid(
     that did not exist when a result was kept counts as one at its default.
 
     A cell whose file exists is not run again. A cell that raises leaves its traceback in NAME-seedN.error.txt; one whose
-    worker is killed runs once more; either way the others go on. Raises GridError at the end if cells failed, and
-    ValueError before anything runs if ``out`` holds results of another version, other settings or another grid.
+    worker is killed runs once more; either way the others go on. Two calls can share a grid, also on two machines that both
+    see ``out``: a cell that one of them is running counts as failed in the other, unless its result is there by the end.
+    Raises GridError at the end if cells failed, and ValueError if ``out`` holds results of another version, other settings
+    or another grid: before anything runs, or at the end where another call kept them there meanwhile.
     """
     if jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {jobs}")
@@ -70,6 +73,7 @@ def run_grid(
             task = _Task(measure=measure, out=out.resolve(), version=version, threads=threads, marks=Path(marks))
             _run_all(missing, task, jobs, workers, bar)
     _raise_failures(out, cells)
+    check_folder(out, cells, version)  # again: another call may have kept its own there
     return [json.loads(result_file(out, cell).read_text()) for cell in cells]
 
 
@@ -88,17 +92,22 @@ class _Task:
         torch.set_num_threads(self.threads)
         self._mark(cell, "begun").touch()
         try:
-            kept = {"cell": cell, "version": self.version}
-            measured = self.measure(cell)
-            if taken := kept.keys() & measured.keys():
-                raise ValueError(f"a result's entries {sorted(taken)} are the grid's own; rename them")
-            write_json(result_file(self.out, cell), kept | measured)
-            _error(self.out, cell).unlink(missing_ok=True)
+            with _claim(self.out, cell):
+                if not result_file(self.out, cell).exists():  # another call may have run it since this one began
+                    write_json(result_file(self.out, cell), self._result(cell))
+                _error(self.out, cell).unlink(missing_ok=True)
         except (Exception, SystemExit):  # an environment may call sys.exit
             _error(self.out, cell).write_text(traceback.format_exc())
         finally:
             torch.set_num_threads(before)
         self._mark(cell, "settled").touch()
+
+    def _result(self, cell: Cell) -> dict[str, Any]:
+        kept = {"cell": cell, "version": self.version}
+        measured = self.measure(cell)
+        if taken := kept.keys() & measured.keys():
+            raise ValueError(f"a result's entries {sorted(taken)} are the grid's own; rename them")
+        return kept | measured
 
     def begun(self, cell: Cell) -> bool:
         return self._mark(cell, "begun").exists()
@@ -109,6 +118,21 @@ class _Task:
 
     def _mark(self, cell: Cell, state: str) -> Path:
         return self.marks / f"{_stem(cell)}.{state}"
+
+
+@contextmanager
+def _claim(out: Path, cell: Cell) -> Iterator[None]:
+    """No other process runs the cell meanwhile; RuntimeError if one does already. A killed process holds it no longer."""
+    claim = FileLock(_lock(out, cell), timeout=0)
+    try:
+        claim.acquire()
+    except Timeout:
+        raise RuntimeError("another process is running it; its result is taken once it is there") from None
+    try:
+        yield
+    finally:
+        _lock(out, cell).unlink(missing_ok=True)
+        claim.release()
 
 
 @contextmanager
@@ -148,6 +172,7 @@ def _run_all(missing: Sequence[Cell], task: _Task, jobs: int, workers: ParallelB
         death = run(cells, own_process=True)
         for cell in cells:
             if not task.settled(cell):
+                _lock(task.out, cell).unlink(missing_ok=True)
                 _error(task.out, cell).write_text(f"{death}\nIts worker was killed twice (out of memory?)\n")
 
 
@@ -193,6 +218,10 @@ def result_file(out: Path, cell: Cell) -> Path:
 
 def _error(out: Path, cell: Cell) -> Path:
     return out / f"{_stem(cell)}.error.txt"
+
+
+def _lock(out: Path, cell: Cell) -> Path:
+    return out / f".{_stem(cell)}.lock"
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:

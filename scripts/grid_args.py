@@ -18,7 +18,8 @@ class GridArgs:
     seeds: int
     """Seeds of every run."""
     out: Path | None = None
-    """Folder of the raw results: that of the documentation by default, runs/STUDY-quick with --quick."""
+    """Folder of the raw results: that of the documentation by default, runs/STUDY-quick with --quick. Several processes or
+    machines may fill one: each leaves to the others what they are running."""
     jobs: int = 2
     """Runs side by side; the cores are shared among them."""
     backend: Backend = "local"

@@ -225,7 +225,8 @@ def write_run(folder, chosen, slug, seed, success, merged):
         "merged_pairs": {"0.05": merged // 2, "0.1": merged, "0.2": 2 * merged},
         "merged_states": {"0.05": 0, "0.1": min(merged, 20), "0.2": 0},
     }
-    (folder / f"{name}-seed{seed}.json").write_text(json.dumps({"cell": cell, "version": 1, "representation": found}))
+    result = {"cell": cell, "version": 1, "points": len(success), "representation": found}
+    (folder / f"{name}-seed{seed}.json").write_text(json.dumps(result))
     with (folder / f"{name}-seed{seed}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

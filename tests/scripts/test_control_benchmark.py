@@ -231,8 +231,8 @@ def write_run(folder, chosen, algorithm, seed, returns):
         **{"eval_every": budget.eval_every, "threshold": chosen.threshold, "continuous": chosen.continuous},
         **{"episodes": 10, "settings": settings},
     }
-    decision = {"jepa": 8.0}.get(algorithm, 0.5)
-    (folder / f"{name}-seed{seed}.json").write_text(json.dumps({"cell": cell, "version": 1, "decision_ms": decision}))
+    result = {"cell": cell, "version": 1, "points": len(returns), "decision_ms": {"jepa": 8.0}.get(algorithm, 0.5)}
+    (folder / f"{name}-seed{seed}.json").write_text(json.dumps(result))
     with (folder / f"{name}-seed{seed}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

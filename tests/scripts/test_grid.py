@@ -3,10 +3,12 @@
 import csv
 import dataclasses
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +108,7 @@ def test_the_folder_of_another_grid_is_refused(tmp_path):
 def test_a_setting_that_a_kept_result_lacks_counts_as_one_at_its_default(tmp_path):
     today = dataclasses.asdict(AgentConfig())
     older = {name: value for name, value in today.items() if name != "discount"}
-    run_grid(cells_of(0, agent=older), lambda cell: {"old": True}, tmp_path, jobs=1)
+    (tmp_path / "a-seed0.json").write_text(json.dumps({"cell": cells_of(0, agent=older)[0], "old": True}))
     (kept,) = run_grid(cells_of(0, agent=today), nothing, tmp_path, jobs=1)
     assert kept["old"]
     with pytest.raises(ValueError, match=r"other settings \(agent.discount is 0.99 there, 0.5 here\)"):
@@ -187,6 +189,70 @@ def test_a_cell_that_always_kills_its_worker_fails_after_two_tries_and_takes_no_
     files = ["a-seed0.json", "a-seed1.error.txt", "a-seed2.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
     assert tries_of(tmp_path / "tries", 1) == 2
+
+
+def test_a_cell_that_another_process_runs_is_left_to_it(tmp_path):
+    cells = cells_of(0, 1, signs=str(tmp_path))
+    out = tmp_path / "out"
+    with running_elsewhere(cells[0], out) as other:
+        told = r"1 of 2 cells failed[\s\S]*a-seed0.error.txt: .*another process is running it"
+        with pytest.raises(GridError, match=told):
+            run_grid(cells, square, out, jobs=1)
+        (tmp_path / "go").touch()
+    theirs, ours = run_grid(cells, square, out, jobs=1)
+    assert (theirs["process"], ours["process"]) == (other.pid, os.getpid())
+    assert sorted(path.name for path in out.iterdir()) == ["a-seed0.json", "a-seed1.json"]
+
+
+def test_a_cell_that_another_call_finished_meanwhile_is_taken_if_it_is_of_the_same_settings(tmp_path):
+    def other_call(steps):
+        """Finishes the second cell while the first is measured."""
+
+        def measure(cell):
+            run_grid(cells_of(1, steps=steps), lambda cell: {"theirs": True}, tmp_path, jobs=1)
+            return {"theirs": False}
+
+        return measure
+
+    results = run_grid(cells_of(0, 1, steps=5), other_call(5), tmp_path, jobs=1)
+    assert [result["theirs"] for result in results] == [False, True]
+    for seed in range(2):
+        (tmp_path / f"a-seed{seed}.json").unlink()
+    with pytest.raises(ValueError, match=r"a-seed1.json .*other settings \(steps is 6 there, 5 here\)"):
+        run_grid(cells_of(0, 1, steps=5), other_call(6), tmp_path, jobs=1)
+
+
+def test_a_killed_process_does_not_keep_its_cells_from_others(tmp_path):
+    (cell,) = cells_of(0, signs=str(tmp_path))
+    out = tmp_path / "out"
+    with running_elsewhere(cell, out) as other:
+        other.kill()
+    assert run_grid([cell], square, out, jobs=1)[0]["process"] == os.getpid()
+    assert [path.name for path in out.iterdir()] == ["a-seed0.json"]
+
+
+@contextmanager
+def running_elsewhere(cell, out):
+    """A process that has begun the cell and ends it once there is a file "go", or when it is killed."""
+    other = multiprocessing.get_context("spawn").Process(target=run_grid, args=([cell], wait_for_go, out, 1))
+    other.start()
+    wait_for(Path(cell["signs"]) / "begun")
+    yield other
+    other.join()
+
+
+def wait_for_go(cell):
+    signs = Path(cell["signs"])
+    (signs / "begun").touch()
+    wait_for(signs / "go")
+    return square(cell)
+
+
+def wait_for(file):
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} did not come"
+        time.sleep(0.01)
 
 
 def die_the_first_time(cell):

@@ -324,7 +324,12 @@ def test_the_command_runs_what_is_missing_and_writes_the_page(short, tmp_path, m
     (tmp_path / "Empty-5x5-dqn-seed0.json").unlink()
     assert run([*short, "--out", str(tmp_path)]) == 0
     assert trained == ["dqn"]
-    assert len((tmp_path / "Empty-5x5-dqn-seed0.csv").read_text().splitlines()) == 4
+    curve = tmp_path / "Empty-5x5-dqn-seed0.csv"
+    header, _first, *rest = curve.read_text().splitlines(keepends=True)
+    assert len(rest) == 2
+    curve.write_text("".join([header, *rest]))  # as if two processes had written it
+    assert run([*short, "--out", str(tmp_path), "--render"]) == 2
+    assert "Empty-5x5-dqn-seed0.csv has 2 rows, Empty-5x5-dqn-seed0.json says 3" in capsys.readouterr().err
 
 
 def test_pictures_are_for_our_agent_alone_and_have_a_page_of_their_own(short, tmp_path):
@@ -498,7 +503,7 @@ def write_run(folder, chosen, algorithm, seed, success, options=(), pace=2):
         **{"name": name, "seed": seed, "env_id": chosen.env_id, "algo": algorithm, "env_steps": budget.env_steps},
         **{"eval_every": budget.eval_every, "episodes": 50, "settings": settings},
     }
-    (folder / f"{name}-seed{seed}.json").write_text(json.dumps({"cell": cell, "version": 1}))
+    (folder / f"{name}-seed{seed}.json").write_text(json.dumps({"cell": cell, "version": 1, "points": len(success)}))
     with (folder / f"{name}-seed{seed}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -53,7 +53,13 @@ def a_run(rates, every=10, before=0, seed=0, slug="plain", imagined=False):
     }
     values = {"env_steps": before + clocks["own_steps"], **clocks, "success_sampled": np.array(rates)}
     values |= {"success_greedy": np.array(rates) / 2, "looped_share": 0 * own, "wall_seconds": own}
-    result = {"cell": cell, "version": 1, "auxiliary_updates": 0, "pretraining": figures if before else None}
+    result = {
+        "cell": cell,
+        "version": 1,
+        "points": len(rates),
+        "auxiliary_updates": 0,
+        "pretraining": figures if before else None,
+    }
     return Run(result, {column: values.get(column, own) for column in COLUMNS})
 
 
