@@ -6,6 +6,8 @@ nowhere else.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -86,9 +88,11 @@ def loss_terms(
         terms["policy"] = _policy_loss(model, continued.detach(), batch, config, generator)
 
     terms |= _regularizer_terms(encoded, batch.valid, config, generator)
-    for name, term in terms.items():
-        if not torch.isfinite(term):
-            raise FloatingPointError(f"the loss term {name!r} is {term.item()}; the update was not applied")
+    # Read at once: each reading waits for a GPU.
+    values = torch.stack(list(terms.values())).tolist() if terms else []
+    for name, value in zip(terms, values, strict=True):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss term {name!r} is {value}; the update was not applied")
     return terms
 
 
