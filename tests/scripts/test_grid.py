@@ -194,11 +194,9 @@ def test_a_cell_that_always_kills_its_worker_fails_after_two_tries_and_takes_no_
 def test_a_cell_that_another_process_runs_is_left_to_it(tmp_path):
     cells = cells_of(0, 1, signs=str(tmp_path))
     out = tmp_path / "out"
-    with running_elsewhere(cells[0], out) as other:
-        told = r"1 of 2 cells failed[\s\S]*a-seed0.error.txt: .*another process is running it"
-        with pytest.raises(GridError, match=told):
-            run_grid(cells, square, out, jobs=1)
-        (tmp_path / "go").touch()
+    told = r"1 of 2 cells failed[\s\S]*a-seed0.error.txt: .*another process is running it"
+    with running_elsewhere(cells[0], out) as other, pytest.raises(GridError, match=told):
+        run_grid(cells, square, out, jobs=1)
     theirs, ours = run_grid(cells, square, out, jobs=1)
     assert (theirs["process"], ours["process"]) == (other.pid, os.getpid())
     assert sorted(path.name for path in out.iterdir()) == ["a-seed0.json", "a-seed1.json"]
@@ -233,12 +231,16 @@ def test_a_killed_process_does_not_keep_its_cells_from_others(tmp_path):
 
 @contextmanager
 def running_elsewhere(cell, out):
-    """A process that has begun the cell and ends it once there is a file "go", or when it is killed."""
+    """A process that has begun the cell, and finishes it afterwards unless it was killed; both tell by files in "signs"."""
+    signs = Path(cell["signs"])
     other = multiprocessing.get_context("spawn").Process(target=run_grid, args=([cell], wait_for_go, out, 1))
     other.start()
-    wait_for(Path(cell["signs"]) / "begun")
-    yield other
-    other.join()
+    try:
+        wait_for(signs / "begun")
+        yield other
+    finally:
+        (signs / "go").touch()
+        other.join()
 
 
 def wait_for_go(cell):
