@@ -131,7 +131,7 @@ def merging_figure(results: Results) -> Figure:
         left.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
         left.locator_params(axis="x", nbins=5)
         right.set_xlim(-0.03, 1.03)
-        left.set_title(f"{task.name}: merged pairs of states", fontsize=10, color=INK, loc="left")
+        left.set_title(f"{task.name}: merged pairs", fontsize=10, color=INK, loc="left")
         right.set_title("success at the end", fontsize=10, color=INK, loc="left")
     grid[0, 0].set_yticks(range(len(shown)), [NAMES[slug] for slug in shown])
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
