@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from abc import abstractmethod
@@ -111,7 +112,7 @@ class Algorithm(BaseAlgorithm):
 
         Raises:
             ValueError: names that are unknown, or missing.
-            RuntimeError: weights of another model.
+            RuntimeError: weights of another model. Nothing has changed then.
         """
         given = load_path_or_dict
         if not isinstance(given, dict):
@@ -121,7 +122,12 @@ class Algorithm(BaseAlgorithm):
             raise ValueError(f"parameters must be those of {', '.join(expected)}, got {', '.join(given) or 'none'}")
         if "optimizer" in given:
             given = {**given, "optimizer": own_moments(self.optimizer, given["optimizer"])}
-        super().set_parameters(given, exact_match=exact_match)  # type: ignore[arg-type]  # state dicts, not tensors
+        before: dict[str, Any] = copy.deepcopy(self.get_parameters())
+        try:
+            super().set_parameters(given, exact_match=exact_match)  # type: ignore[arg-type]  # state dicts, not tensors
+        except RuntimeError:
+            super().set_parameters(before)  # what fits was loaded before the rest was refused
+            raise
 
 
 def existing_device(device: torch.device | str) -> torch.device:

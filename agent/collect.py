@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from jepa_rl.agent.config import AgentConfig
@@ -188,10 +188,15 @@ class Collector:
             truncated=reached.truncated,
             next_observation=reached.observation,
             reset_observation=observation,
-            label=reward_labels(result.info),
+            label=self._labels(result.info),
             next_targets=next_targets,
             reset_targets=begun.spread(result.done),
         )
+
+    def _labels(self, infos: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Those of the observations before the step, in the unit of the rewards, which VecNormalize may have scaled."""
+        labels, normalize = reward_labels(infos), unwrap_vec_normalize(self.venv)
+        return labels if normalize is None else normalize.normalize_reward(labels)
 
     def _reset_infos(self) -> list[dict[str, Any]]:
         # A wrapper around vector environments has a list of its own, which nobody fills.

@@ -60,11 +60,16 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         return self._next_episode - 1, self._steps
 
     def rebuild_episode(self, base_seed: int, episode: int, actions: Sequence[Any]) -> Any:
-        """Start episode number ``episode`` of ``base_seed`` anew, take ``actions`` and return the observation reached."""
+        """Start episode number ``episode`` of ``base_seed`` anew, take ``actions`` and return the observation reached.
+
+        None where the episode ends on the way: it is another one than it was.
+        """
         self._base_seed, self._next_episode = base_seed, episode
         observation, _ = self.reset()
         for action in actions:
-            observation, *_ = self.step(action)
+            observation, _, terminated, truncated, _ = self.step(action)
+            if terminated or truncated:
+                return None
         return observation
 
 
@@ -138,5 +143,7 @@ def _registered(env_id: str) -> gym.Env[Any, Any]:
 
 def _checked(factory: Callable[[], gym.Env[Any, Any]], check: Check) -> gym.Env[Any, Any]:
     env = factory()
+    if not isinstance(env, gym.Env):
+        raise TypeError(f"a function given as env must make a Gymnasium environment, got {env!r}")
     check(env)
     return env

@@ -47,7 +47,7 @@ class JEPAAgent(OfflineTraining):
         verbose: 1 prints logs to standard output.
 
     Raises:
-        TypeError: a ``config`` that is neither.
+        TypeError: a ``config`` that is neither, a ``seed`` that is no whole number, an ``env`` that is none of these.
         ValueError: an unknown preset, a device that there is not, a negative seed, or a space that is not supported, saying
             which are.
     """
@@ -67,6 +67,8 @@ class JEPAAgent(OfflineTraining):
         if not isinstance(self.config, AgentConfig):
             hint = " (preset(NAME).agent is one)" if isinstance(config, Preset) else ""
             raise TypeError(f"config must be the name of a preset or an AgentConfig{hint}, got {config!r}")
+        if not isinstance(seed, int | np.integer | None):
+            raise TypeError(f"seed must be a whole number or None, got {seed!r}")
         if seed is not None and seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         if env is None and _init_setup_model:
@@ -192,6 +194,7 @@ class JEPAAgent(OfflineTraining):
             while self.num_timesteps < total_timesteps:
                 # Training comes first, so that a checkpoint taken in on_step resumes exactly there.
                 self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                self._begin_due_episodes()
                 self._take_due_updates()
                 self._collect(callback)
                 self.wall_seconds = before + time.perf_counter() - began
@@ -210,6 +213,16 @@ class JEPAAgent(OfflineTraining):
             self.dump_logs()
         callback.on_training_end()
         return self
+
+    def _begin_due_episodes(self) -> None:
+        """As ``learn`` does at first, after a callback that set other environments or another seed, or added an episode."""
+        assert self.env is not None
+        if self._last_obs is None:
+            with naming_dead_processes(self.env):
+                first = self.env.reset()
+            self._last_obs = first  # type: ignore[assignment]  # the annotation leaves out tuples
+            self._last_episode_starts = np.ones(self.n_envs, bool)
+            self.collector.begin(first)
 
     def _collect(self, callback: BaseCallback) -> None:
         step = self.collector.step(self.num_timesteps)

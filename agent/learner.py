@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,8 @@ class Learner:
         training: serves losses that draw at random.
         device: of the networks.
         encoder: one that is there already, on the device, to train in place of a new one.
+
+    Raises ValueError where every loss is switched off.
     """
 
     def __init__(
@@ -38,7 +42,10 @@ class Learner:
         device: torch.device,
         encoder: torch.nn.Module | None = None,
     ) -> None:
+        if not loss_weights(config.model):
+            raise ValueError("model must have a loss with a positive weight to train on, got none")
         self._config = config
+        self._device = device
         self._generator = training
         self.model = build_world_model(
             config.model,
@@ -47,6 +54,7 @@ class Learner:
             box_size=box_size,
             generator=initialisation,
         ).to(device)
+        self.model.eval()
         if encoder is not None:
             self.model.encoder = encoder
         self.ema = frozen_copy(self.model) if config.model.needs_ema else None
@@ -63,14 +71,15 @@ class Learner:
 
         Raises FloatingPointError, with the weights unchanged, where a loss or the gradient is not finite.
         """
-        terms = loss_terms(
-            self.model,
-            self.ema,
-            batch,
-            self._config.model,
-            discount=self._config.discount,
-            generator=self._generator,
-        )
+        with self._encoder_in_training():
+            terms = loss_terms(
+                self.model,
+                self.ema,
+                batch,
+                self._config.model,
+                discount=self._config.discount,
+                generator=self._generator,
+            )
         weighted = self._weighted(terms)
         loss = weighted.sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -96,6 +105,27 @@ class Learner:
         begin = loss_weights(self._config.model)
         factor = (-model.log_variance.detach()).exp().tolist()
         return {name: begin[name] * now for name, now in zip(model.learned_losses, factor, strict=True)}
+
+    @contextmanager
+    def _encoder_in_training(self) -> Iterator[None]:
+        """One's own encoder may normalise by the batch or drop out: only while it learns, and as our generator says."""
+        encoder = self.model.encoder
+        if not self._config.model.encoder.own:
+            yield
+            return
+        seed = int(torch.randint(2**31, (), generator=self._generator))
+        before = encoder.training  # Stable-Baselines3 switches that of its extractor itself
+        gpus = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus):
+            torch.default_generator.manual_seed(seed)
+            if gpus:
+                with torch.cuda.device(self._device):
+                    torch.cuda.manual_seed(seed)
+            encoder.train()
+            try:
+                yield
+            finally:
+                encoder.train(before)
 
     def _weighted(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """What each term adds to the loss, [n]."""

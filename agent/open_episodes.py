@@ -96,12 +96,17 @@ class OpenEpisodes:
 
     def rebuild(self, seed: int, observation: Array) -> list[int]:
         """Repeat the open episodes; which environments did not come to their last packed observation [n, ...] again."""
-        reached = [self._pack(self._repeat(env, seed)) for env in range(len(self.number))]
+        reached = [self._repeat(env, seed) for env in range(len(self.number))]
         # They stand in the open episodes now: where no seed waits for it, the next reset opens the ones after.
         self._venv._reset_seeds()
-        return [env for env, last in enumerate(observation) if not np.array_equal(reached[env], last)]
+        return [
+            env
+            for env, (now, last) in enumerate(zip(reached, observation, strict=True))
+            if now is None or not np.array_equal(self._pack(now), last)
+        ]
 
     def _repeat(self, env: int, seed: int) -> Any:
+        """The observation that repeating an environment's open episode leads to; None where it ends before."""
         arguments = seed + env, int(self.number[env]), self.actions[env]
         (reached,) = self._venv.env_method("rebuild_episode", *arguments, indices=[env])
         return reached

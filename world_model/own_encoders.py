@@ -22,7 +22,8 @@ def register_encoder(name: str, factory: EncoderFactory) -> None:
 
     Its module maps observations [N, *observation.shape], in the environment's dtype, to latents float32 [N, latent_dim].
     Of a Dict or Tuple the factory is asked for every part, and a linear layer joins their latents. torch's global generator
-    is seeded while it builds: drawn from that, as layers do, initial weights are decided by the agent's seed. A saved agent
+    is seeded while it builds: drawn from that, as layers do, initial weights are decided by the agent's seed. So is what it
+    draws in updates, as dropout does; there it is in training mode, and in evaluation mode wherever it acts. A saved agent
     holds the name only, so register before loading it.
 
     Raises ValueError for a name with anything but letters, digits and underscores, TypeError for what cannot be called.
@@ -51,7 +52,7 @@ def own_encoder(name: str, observation: ObservationSpec, latent_dim: int) -> nn.
         raise ValueError(f"the factory of encoder {name!r} must give a torch.nn.Module, got {type(encoder).__name__}")
     start = torch.tensor(observation.starts).view(observation.shape) if observation.starts else 0
     with torch.no_grad():
-        latent = encoder(torch.zeros(2, *observation.shape, dtype=getattr(torch, observation.dtype)) + start)
+        latent = encoder.eval()(torch.zeros(2, *observation.shape, dtype=getattr(torch, observation.dtype)) + start)
     if tuple(latent.shape) != (2, latent_dim) or not latent.is_floating_point():
         raise ValueError(
             f"the encoder {name!r} must map {[2, *observation.shape]} to floats {[2, latent_dim]}, got {latent.dtype} "

@@ -211,6 +211,24 @@ def test_what_is_neither_a_preset_nor_a_configuration_is_refused(config):
         JEPAAgent(config, "CartPole-v1")
 
 
+@pytest.mark.parametrize("seed", [1.5, "1"])
+def test_a_seed_that_is_no_whole_number_is_refused(small_config, seed):
+    with pytest.raises(TypeError, match=f"seed must be a whole number or None, got {seed!r}"):
+        JEPAAgent(small_config, "CartPole-v1", seed=seed)
+
+
+def test_a_function_that_makes_no_environment_is_named(small_config):
+    with pytest.raises(TypeError, match="a function given as env must make a Gymnasium environment, got None"):
+        JEPAAgent(small_config, lambda: None)
+
+
+def test_an_agent_without_a_loss_is_refused(small_config):
+    off = dict(reward=RewardConfig(weight=0), value=ValueConfig(weight=0), termination=TerminationConfig(weight=0))
+    model = dataclasses.replace(small_config.model, dynamics=DynamicsConfig(weight=0), **off)
+    with pytest.raises(ValueError, match="model must have a loss with a positive weight to train on, got none"):
+        JEPAAgent(dataclasses.replace(small_config, model=model), "CartPole-v1")
+
+
 def test_a_whole_preset_is_refused_with_the_part_of_it_that_serves():
     with pytest.raises(TypeError, match=r"or an AgentConfig \(preset\(NAME\)\.agent is one\), got Preset"):
         JEPAAgent(preset("default"), "CartPole-v1")

@@ -75,6 +75,25 @@ def test_learning_goes_on_in_episodes_of_its_own(agent):
     )
 
 
+def test_an_episode_that_a_callback_adds_is_joined_to_none(small_config, clock_env):
+    agent = JEPAAgent(dataclasses.replace(small_config, n_envs=1), lambda: clock_env(length=8), seed=0)
+
+    def add(seen, _):
+        if seen["self"].num_timesteps == 10:
+            agent.add_episode([[5.0] * 3, [6.0] * 3], [0], [1.0], terminated=True)
+        return True
+
+    agent.learn(30, callback=add)
+    before, after = (agent.replay.sample(2_000, 1, np.random.default_rng(0)).observation[:, t] for t in (0, 1))
+    steps = {(tuple(one), tuple(two)) for one, two in zip(before.tolist(), after.tolist(), strict=True)}
+    assert ((5.0,) * 3, (6.0,) * 3) in steps
+    ours = steps - {((5.0,) * 3, (6.0,) * 3)}
+    assert all(one[:2] == two[:2] and two[2] == one[2] + 1 for one, two in ours)  # of one episode, one step apart
+    assert len(agent.replay) == 31
+    assert {episode for (_, episode, _), _ in ours} == {0, 1, 2, 3, 4}  # the one that was open, of index 1, goes on no further
+    assert max(two[2] for _, two in ours if two[1] == 1) == 2
+
+
 def test_the_episodes_are_saved_with_the_agent(agent, tmp_path):
     agent.train(2)
     agent.save(tmp_path / "agent")

@@ -64,6 +64,36 @@ def test_an_encoder_of_ones_own_is_trained_saved_and_copied(small_config, tmp_pa
         JEPAAgent.load(tmp_path / "own")
 
 
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, lambda width: nn.Dropout(0.5)])
+def test_an_encoder_normalises_by_the_batch_or_drops_out_only_while_it_learns(small_config, tmp_path, layer):
+    def build(observation, latent_dim):
+        return nn.Sequential(Flat(observation, 32), layer(32), nn.Linear(32, latent_dim))
+
+    register_encoder("moody", build)
+    config = with_encoder(small_config, "moody")
+    agent = JEPAAgent(config, "CartPole-v1", seed=0).learn(60)
+    seen = []
+    agent.model.encoder.register_forward_hook(lambda module, *_: seen.append(module.training))
+    observations = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    before = {name: value.clone() for name, value in agent.model.state_dict().items()}
+    together = agent.encode(observations)
+    assert np.allclose(together, np.concatenate([agent.encode(one[None]) for one in observations]), atol=1e-6)
+    agent.predict(observations)
+    assert all(torch.equal(value, before[name]) for name, value in agent.model.state_dict().items())
+    assert not any(seen)
+    agent.train(1)
+    assert any(seen)
+    assert not agent.model.encoder.training
+
+    first = JEPAAgent(config, "CartPole-v1", seed=0).learn(60)
+    first.save(tmp_path / "half")
+    torch.rand(1)  # the caller's own draws change nothing
+    resumed = JEPAAgent.load(tmp_path / "half", "CartPole-v1").learn(40, reset_num_timesteps=False)
+    whole = JEPAAgent(config, "CartPole-v1", seed=0).learn(100)
+    for one, two in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+
+
 def test_each_part_of_a_dict_gets_an_encoder_of_its_own(small_config):
     agent = JEPAAgent(with_encoder(small_config, "flat"), PlaceAndCamera, seed=0)
     assert sorted(part.layer.in_features for part in agent.model.encoder.encoders) == [2, 16 * 16 * 3]

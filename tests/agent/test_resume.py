@@ -1,11 +1,13 @@
 """A resumed run equals one that never stopped."""
 
 import dataclasses
+import warnings
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -256,3 +258,36 @@ def test_episodes_depend_on_base_seed_and_number_alone():
     for action in (1, 1, 0):
         observation, *_ = env.step(action)
     assert np.array_equal(moved, observation)
+
+
+class EndsAnywhere(gym.Wrapper):
+    """Whose episodes end by a draw that no seed decides, and whose observation tells nothing."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    draws = np.random.default_rng(0)
+
+    def reset(self, **given):
+        _, info = self.env.reset(**given)
+        return np.zeros(2, np.float32), info
+
+    def step(self, action):
+        _, reward, terminated, truncated, info = self.env.step(action)
+        return np.zeros(2, np.float32), reward, terminated or self.draws.random() < 0.2, truncated, info
+
+
+def test_an_episode_that_ends_sooner_when_it_is_repeated_is_another(small_config, tmp_path):
+    def make():
+        return EndsAnywhere(gym.make("CartPole-v1"))
+
+    lost = 0
+    for seed in range(8):
+        JEPAAgent(small_config, make, seed=seed).learn(42).save(tmp_path / "agent")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            loaded = JEPAAgent.load(tmp_path / "agent", make)
+        lost += any("does not come back to its last observation" in str(warning.message) for warning in told)
+        loaded.learn(20, reset_num_timesteps=False)
+        assert len(loaded.replay) == 62
+    assert 0 < lost < 8
+    env = SeededEpisodes(make())
+    assert env.rebuild_episode(0, 0, [0, 1] * 100) is None

@@ -26,6 +26,8 @@ from stable_baselines3.common.vec_env import (
 )
 
 from jepa_rl.agent import JEPAAgent, SeededEpisodes, vectorize
+from jepa_rl.envs import make_env
+from jepa_rl.world_model import EncoderConfig
 
 make_cartpole = functools.partial(gym.make, "CartPole-v1")
 
@@ -191,6 +193,20 @@ def test_normalised_observations_and_rewards_are_learned_from_as_they_come(small
     assert len(loaded.replay) == 80
 
 
+def test_labels_come_in_the_unit_of_normalised_rewards(small_config):
+    """The label of an observation is the reward that arriving at it pays, whichever of the two taught it."""
+    dense = functools.partial(make_env, "jepa_rl/Counting-v0", {"reward": "dense"})
+    venv = VecNormalize(vectorize(dense, 2), norm_obs=False)
+    model = dataclasses.replace(small_config.model, encoder=EncoderConfig(kind="image"))
+    JEPAAgent(dataclasses.replace(small_config, model=model), venv, seed=0).learn(100)
+    venv.training = False  # what a reward is divided by stays from here on
+    agent = JEPAAgent(dataclasses.replace(small_config, model=model), venv, seed=0).learn(200)
+    batch = agent.replay.sample(2_000, 1, np.random.default_rng(0))
+    arrived = batch.labelled[:, 1] & batch.alive[:, 0]
+    assert torch.allclose(batch.label[:, 1][arrived], batch.reward[:, 0][arrived])
+    assert batch.reward.max() > 1.01  # which the environment never pays
+
+
 @pytest.mark.parametrize("wrap", [lambda venv: venv, VecMonitor, VecNormalize])
 def test_evaluating_in_the_training_environments_is_noticed(small_config, wrap):
     """Where episodes can be rebuilt the run goes on as if nothing had been; otherwise it begins new ones."""
@@ -240,6 +256,29 @@ def test_other_environments_take_over_in_the_middle_of_a_run(small_config, clock
     batch = agent.replay.sample(500, 1, np.random.default_rng(0))
     assert set(batch.observation[:, 0, 0].tolist()) == {0, 7, 8}
     assert agent.num_timesteps == len(agent.replay) == 60
+
+
+def test_other_environments_and_another_seed_may_come_from_a_callback(small_config, clock_env, tmp_path):
+    agent = JEPAAgent(small_config, lambda: clock_env(0), seed=0)
+
+    def exchange(seen, _):
+        if seen["self"].num_timesteps == 20:
+            agent.set_env(vectorize(lambda: clock_env(7), 2))
+        return True
+
+    agent.learn(60, callback=exchange)
+    batch = agent.replay.sample(500, 1, np.random.default_rng(0))
+    assert torch.equal(batch.observation[:, 0, :2], batch.observation[:, 1, :2])  # each transition within one episode
+    assert set(batch.observation[:, 0, 0].tolist()) == {0, 7}
+
+    seeded = JEPAAgent(small_config, "CartPole-v1", seed=0)
+    seeded.learn(40, callback=lambda seen, _: seen["self"].num_timesteps != 20 or seeded.set_random_seed(7) is None)
+    positions = seeded.get_env().env_method("position")
+    assert [number for number, _ in positions] == seeded.collector.episodes.number.tolist()
+    assert [steps for _, steps in positions] == [len(taken) for taken in seeded.collector.episodes.actions]
+    seeded.save(tmp_path / "agent")
+    again = JEPAAgent.load(tmp_path / "agent", "CartPole-v1")  # a warning would be an error
+    assert same_run(seeded.learn(20, reset_num_timesteps=False), again.learn(20, reset_num_timesteps=False))
 
 
 def test_a_wrapper_can_be_put_around_the_environments_without_a_reset(small_config):

@@ -70,9 +70,10 @@ def test_parameters_must_be_complete_unless_said_otherwise(trained, ema_config):
     narrow = dataclasses.replace(ema_config, model=dataclasses.replace(ema_config.model, latent_dim=8))
     with pytest.raises(ValueError, match="of the optimiser's parameter 0 must have shape"):
         JEPAAgent(narrow, "CartPole-v1").set_parameters(parameters)
-    fewer = {**parameters, "model": dict(list(parameters["model"].items())[1:])}
-    with pytest.raises(RuntimeError, match="Missing key"):
-        JEPAAgent(ema_config, "CartPole-v1", seed=1).set_parameters(fewer)
+    for part in ("model", "learner.ema"):
+        fewer = {**parameters, part: dict(list(parameters[part].items())[1:])}
+        with pytest.raises(RuntimeError, match="Missing key"):
+            agent.set_parameters(fewer)
     assert equal(agent.get_parameters(), before)
     agent.set_parameters({"model": parameters["model"]}, exact_match=False)
     assert equal({"model": agent.get_parameters()["model"]}, {"model": parameters["model"]})
