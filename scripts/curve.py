@@ -17,7 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from jepa_rl.agent import AgentConfig, JEPAAgent
 from jepa_rl.agent.config import from_dict
-from jepa_rl.scripts.grid import Cell
+from jepa_rl.scripts.grid import Cell, checkpoint_file
 from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.memory import peak_rss_mb
 
@@ -31,8 +31,8 @@ class Curve(BaseCallback, ABC):
 
     A row has IDENTITY, what ``evaluate`` gives under the names ``figures``, and COSTS; subclasses say what that is.
 
-    Our agent is kept in a file beside the curve after each evaluation, with the rows so far, for ``our_agent`` to go on
-    where a run was killed; what Stable-Baselines3 saves of its algorithms is not enough for that.
+    Our agent is kept in the cell's ``checkpoint_file`` after each evaluation, with the rows so far, for ``our_agent`` to go
+    on where a run was killed; what Stable-Baselines3 saves of its algorithms is not enough for that.
     """
 
     figures: tuple[str, ...]
@@ -83,8 +83,10 @@ class Curve(BaseCallback, ABC):
         self._writer.writerow(point)
         self._file.flush()
         if isinstance(self.model, JEPAAgent):
+            began = time.perf_counter()
             self.model.attachments |= json.loads(json.dumps({"cell": self.cell, "points": self.points}))
-            self.model.save(kept_beside(self.path))
+            self.model.save(checkpoint_file(self.path.parent, self.cell))
+            self._began += time.perf_counter() - began  # no part of training
         return self.num_timesteps < self.cell["env_steps"]
 
     def _point(self) -> dict[str, Any]:
@@ -114,7 +116,6 @@ def train_along(curve: Curve, model: BaseAlgorithm, callbacks: Sequence[BaseCall
     """Train for what is left of the cell's budget, and return the curve's ``result``."""
     left = curve.cell["env_steps"] - model.num_timesteps
     model.learn(left, callback=[*callbacks, curve], reset_num_timesteps=not model.num_timesteps)
-    kept_beside(curve.path).unlink(missing_ok=True)
     return curve.result()
 
 
@@ -123,14 +124,9 @@ def curve_file(cell: Cell, out: Path) -> Path:
     return out / f"{cell['name']}-seed{cell['seed']}.csv"
 
 
-def kept_beside(curve: Path) -> Path:
-    """Where our agent is kept while its curve is written."""
-    return curve.with_suffix(".checkpoint.zip")
-
-
 def our_agent(cell: Cell, factory: Callable[[], gym.Env[Any, Any]], out: Path) -> JEPAAgent:
     """The cell's agent: as the last evaluation left it where a run of the cell was killed, else untrained."""
-    settings, kept = cell["settings"], kept_beside(curve_file(cell, out))
+    settings, kept = cell["settings"], checkpoint_file(out, cell)
     device = settings.get("device", "cpu")
     if kept.is_file():
         agent = JEPAAgent.load(kept, factory, device=device)

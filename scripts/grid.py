@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -95,6 +95,7 @@ class _Task:
             with _claim(self.out, cell):
                 if not result_file(self.out, cell).exists():  # another call may have run it since this one began
                     write_json(result_file(self.out, cell), self._result(cell))
+                    checkpoint_file(self.out, cell).unlink(missing_ok=True)
                 _error(self.out, cell).unlink(missing_ok=True)
         except (Exception, SystemExit):  # an environment may call sys.exit
             _error(self.out, cell).write_text(traceback.format_exc())
@@ -199,11 +200,15 @@ def _deaths(cells: Sequence[Cell], task: _Task, parallel: Parallel) -> Iterator[
 
 
 def _raise_failures(out: Path, cells: Sequence[Cell]) -> None:
-    errors = [_error(out, cell) for cell in cells if not result_file(out, cell).exists()]
-    if errors:
-        lines = [f"  {error}: {error.read_text().strip().splitlines()[-1]}" for error in errors]
+    lines = []
+    for cell in cells:
+        with suppress(FileNotFoundError):  # another call may finish the cell at this very moment
+            if not result_file(out, cell).exists():
+                error = _error(out, cell)
+                lines.append(f"  {error}: {error.read_text().strip().splitlines()[-1]}")
+    if lines:
         raise GridError(
-            "\n".join([f"{len(errors)} of {len(cells)} cells failed; the same command runs only them again:", *lines])
+            "\n".join([f"{len(lines)} of {len(cells)} cells failed; the same command runs only them again:", *lines])
         )
 
 
@@ -214,6 +219,11 @@ def _stem(cell: Cell) -> str:
 def result_file(out: Path, cell: Cell) -> Path:
     """Where ``run_grid`` keeps the result of a cell."""
     return out / f"{_stem(cell)}.json"
+
+
+def checkpoint_file(out: Path, cell: Cell) -> Path:
+    """Where a cell's measure may keep how far it has come; ``run_grid`` deletes it once the result is there."""
+    return out / f"{_stem(cell)}.checkpoint.zip"
 
 
 def _error(out: Path, cell: Cell) -> Path:
@@ -264,8 +274,10 @@ def _other_settings(found: Cell, expected: Cell) -> str:
 def _other_grid(found: Cell, grid: Sequence[Cell]) -> str:
     """Why a result of no cell in ``grid`` cannot be of a larger grid of the same study: empty if it can."""
     same = [cell for cell in grid if cell["name"] == found["name"]]
-    if len(same) > 1:
+    if same:
+        # What seeds have in common; of one alone, all but the seed.
         shared = {key: value for key, value in same[0].items() if all(cell.get(key) == value for cell in same)}
+        shared.pop("seed", None)
         return _other_settings({key: found[key] for key in shared if key in found}, shared)
     if grid and all(found.keys() != cell.keys() for cell in grid):
         return f"another grid (its cells have {sorted(found)}, these have {sorted(grid[0])})"

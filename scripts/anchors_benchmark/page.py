@@ -84,11 +84,21 @@ def steps_text(task: Task, runs: Sequence[Run]) -> str:
     there = [step for step in held if step is not None]
     if not there:
         return text
-    counted = estimate([task.env_steps if step is None else step for step in held])
+    counted = estimate([_soonest(run) for run in runs])
     if len(there) < len(held):
         return f"{text}; at least {counted.mean:,.0f}"
     spread = "" if math.isnan(counted.half_width) else f" ± {counted.half_width:,.0f}"
     return f"{text}{spread}"
+
+
+def _soonest(run: Run) -> float:
+    """When the run begins to hold the level; at the soonest, where its evaluations end before that is known."""
+    begun = run.when_held(LEVEL, "env_steps")
+    if begun is not None:
+        return begun
+    steps, success = run.curve["env_steps"], run.curve["success_sampled"]
+    below = np.flatnonzero(success < LEVEL)
+    return float(steps[min(below.max(initial=-1) + 1, len(steps) - 1)])
 
 
 def overall_table(results: Results) -> str:

@@ -17,7 +17,7 @@ from jepa_rl.scripts.anchors_benchmark.summary import (
     at_end,
     improvements,
     over_budget,
-    relation,
+    relations,
 )
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, TASKS, VARIANTS
 from jepa_rl.scripts.benchmark_results import HOLD, SEEDS_OVERLAP, state_of
@@ -74,8 +74,9 @@ Greedy, in the last evaluation:
 {greedy}
 
 Environment steps until {level:g} holds for {hold} evaluations in a row: the mean of the seeds that got there (all of
-them, or how many). Those that are at the level in the last evaluation but not yet held it that long are counted apart;
-then the mean over all seeds with the budget for those that did not hold it, which is a lower bound.
+them, or how many). Those that are at the level in the last evaluation but not yet held it that long are counted apart.
+Then a lower bound of the mean over all seeds: those that are at the level at the end count from where they came to it
+for good, the others with the budget.
 
 {steps}
 
@@ -178,8 +179,8 @@ def _answer(results: Results) -> str:
         "P is the chance that a run of (a) is better than one of the other on the same task, given as the mean over tasks "
         "and for each task; p is the chance of a mean so far from a half if it made no difference which variant a run is "
         "of (two-sided permutation test within tasks, corrected by Holm's method for the number of comparisons). Below "
-        f"{CERTAIN:g} a difference is claimed, on average over the tasks. At the end: the last evaluation, of the final "
-        "weights; over the budget: the mean of all evaluations."
+        f"{CERTAIN:g} a difference is claimed, on average over the tasks. At the end: the last evaluation, after the last "
+        "step and before the few updates that follow it; over the budget: the mean of all evaluations."
     )
     where = ", ".join(task.name for task in results.tasks)
     lines = [
@@ -206,7 +207,7 @@ def _figures(found: Improvement) -> str:
 
 
 def _merging(results: Results) -> str:
-    found = {task.name: relation(results, task) for task in results.tasks}
+    found = relations(results)
     shown = [name for name, each in found.items() if each.merging_hurts]
     failed, unexplained = (sum(getattr(each, key) for each in found.values()) for key in ("failed", "unexplained"))
     told = f"More merging is shown to go with less success on {len(shown)} of {len(found)} tasks{_brackets(shown)}."
@@ -218,8 +219,8 @@ def _merging(results: Results) -> str:
     explained = filled(
         "Rank correlations (Spearman's) of the share of merged pairs and success at the end: between the variants' means "
         "over seeds, and within variants, of the runs as they lie from their variant's means; p by dealing success out "
-        "anew. No correlation over all runs is given: the seeds of a variant are alike in both and would count as so many "
-        "proofs."
+        "anew, corrected by Holm's method for the number of correlations. No correlation over all runs is given: the "
+        "seeds of a variant are alike in both and would count as so many proofs."
     )
     return "\n".join(
         [f"**{told}**\n", f"{explained}\n", *(f"- **{name}**: {_related(each)}" for name, each in found.items())]

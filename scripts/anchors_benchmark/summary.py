@@ -51,7 +51,7 @@ def mean(runs: Sequence[Run], read: Callable[[Run], float], digits: int = 2) -> 
 
 
 def at_end(run: Run) -> float:
-    """Sampled success of the final weights: the last evaluation."""
+    """Sampled success in the last evaluation."""
     return run.last("success_sampled")
 
 
@@ -163,6 +163,17 @@ def relation(results: Results, task: Task) -> Relation:
         failed=int(failed.sum()),
         unexplained=int((every_share[failed] <= most).sum()),
     )
+
+
+def relations(results: Results) -> dict[str, Relation]:
+    """``relation`` of every task, by name; the chances are Holm's, for as many correlations as there are."""
+    found = {task.name: relation(results, task) for task in results.tasks}
+    judged = [
+        (name, which, each) for name in found for which in ("between", "within") if (each := getattr(found[name], which))
+    ]
+    for (name, which, each), chance in zip(judged, holm([each.chance for *_, each in judged]), strict=True):
+        found[name] = replace(found[name], **{which: replace(each, chance=chance)})
+    return found
 
 
 def _rank_correlation(pair: Sequence[np.ndarray], groups: Sequence[int]) -> RankCorrelation | None:

@@ -115,7 +115,10 @@ class Results:
 
 
 def chance_of(found: Estimate) -> float:
-    """How likely differences whose mean is so far from 0 are if there is none: the two-sided t-test."""
-    if len(set(found.values)) == 1:  # no spread to compare with
-        return float(found.mean == 0)
+    """How likely differences whose mean is so far from 0 are if there is none: the two-sided t-test.
+
+    Where all are alike, and there is no spread to compare with, the sign test.
+    """
+    if len(set(found.values)) == 1:
+        return 1.0 if found.mean == 0 else 2.0 ** (1 - found.seeds)
     return float(stats.ttest_1samp(found.values, 0.0).pvalue)

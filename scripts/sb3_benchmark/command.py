@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from jepa_rl.scripts.grid import Backend, Cell, check_folder, result_file, run_grid
+from jepa_rl.scripts.grid import Backend, Cell, GridError, check_folder, result_file, run_grid
 from jepa_rl.scripts.grid_args import GridArgs
 from jepa_rl.scripts.minigrid_benchmark.tasks import EPISODES, QUICK_EPISODES
 from jepa_rl.scripts.options import split_agent_options
@@ -77,10 +77,20 @@ def main(arguments: Sequence[str]) -> None:
 def run_all(grid: Sequence[Cell], out: Path, jobs: int, backend: Backend) -> None:
     """Pre-train what the missing cells begin with, so that no two of them do it at once, then run them."""
     check_folder(out, grid, VERSION)
-    agents = out / "agents"
+    agents, measure = out / "agents", functools.partial(train_and_measure, out=out.resolve())
     missing = [cell for cell in grid if not result_file(out, cell).exists()]
     before = {(each["name"], each["seed"]): each for each in map(pretraining, missing) if each is not None}
     if before:
-        measure = functools.partial(pretrain, agents=agents.resolve())
-        run_grid(list(before.values()), measure, agents, jobs, backend, VERSION)
-    run_grid(grid, functools.partial(train_and_measure, out=out.resolve()), out, jobs, backend, VERSION)
+        train_agent = functools.partial(pretrain, agents=agents.resolve())
+        try:
+            run_grid([*before.values()], train_agent, agents, jobs, backend, VERSION)
+        except GridError:
+            run_grid([cell for cell in grid if _can_begin(cell, agents)], measure, out, jobs, backend, VERSION)
+            raise
+    run_grid(grid, measure, out, jobs, backend, VERSION)
+
+
+def _can_begin(cell: Cell, agents: Path) -> bool:
+    """Whether the agent that the cell begins with, if any, is trained."""
+    needed = pretraining(cell)
+    return needed is None or result_file(agents, needed).exists()

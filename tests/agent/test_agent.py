@@ -223,8 +223,13 @@ def test_a_function_that_makes_no_environment_is_named(small_config):
 
 
 def test_an_agent_without_a_loss_is_refused(small_config):
-    off = dict(reward=RewardConfig(weight=0), value=ValueConfig(weight=0), termination=TerminationConfig(weight=0))
-    model = dataclasses.replace(small_config.model, dynamics=DynamicsConfig(weight=0), **off)
+    model = dataclasses.replace(
+        small_config.model,
+        dynamics=DynamicsConfig(weight=0),
+        reward=RewardConfig(weight=0),
+        value=ValueConfig(weight=0),
+        termination=TerminationConfig(weight=0),
+    )
     with pytest.raises(ValueError, match="model must have a loss with a positive weight to train on, got none"):
         JEPAAgent(dataclasses.replace(small_config, model=model), "CartPole-v1")
 

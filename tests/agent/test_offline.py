@@ -90,8 +90,14 @@ def test_an_episode_that_a_callback_adds_is_joined_to_none(small_config, clock_e
     ours = steps - {((5.0,) * 3, (6.0,) * 3)}
     assert all(one[:2] == two[:2] and two[2] == one[2] + 1 for one, two in ours)  # of one episode, one step apart
     assert len(agent.replay) == 31
-    assert {episode for (_, episode, _), _ in ours} == {0, 1, 2, 3, 4}  # the one that was open, of index 1, goes on no further
-    assert max(two[2] for _, two in ours if two[1] == 1) == 2
+    assert {episode for (_, episode, _), _ in ours} == {
+        0,
+        1,
+        2,
+        3,
+        4,
+    }
+    assert max(two[2] for _, two in ours if two[1] == 1) == 2  # the one that was open goes on no further
 
 
 def test_the_episodes_are_saved_with_the_agent(agent, tmp_path):

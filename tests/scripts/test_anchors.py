@@ -299,7 +299,7 @@ def test_seeds_that_are_alike_do_not_count_as_so_many_proofs():
     assert relation(Results(spread, unfinished=0), EASY).within.hurts
 
 
-def test_seeds_that_never_hold_the_level_count_with_the_budget():
+def test_seeds_that_have_not_held_the_level_count_from_the_soonest_that_they_can():
     def a_run(success):
         steps = np.arange(1, 5) * 1_500.0
         return Run({"cell": {}}, {"success_sampled": np.array(success), "env_steps": steps})
@@ -309,6 +309,7 @@ def test_seeds_that_never_hold_the_level_count_with_the_budget():
     assert steps_text(EASY, [lost, lost]) == "never (6,000)"
     assert steps_text(EASY, [lost, never]) == "never (6,000), 1 at the end"
     assert steps_text(EASY, [lost, soon]) == "1,500 (1 of 2); at least 3,750"
+    assert steps_text(EASY, [never, soon]) == "1,500 (1 of 2), 1 at the end; at least 3,000"  # never may hold from 4,500 on
     assert steps_text(EASY, [soon, soon, soon]) == "1,500 (1,500, 1,500, 1,500) ± 0"
 
 

@@ -18,7 +18,7 @@ import torch
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.scripts import ablate, cli, grid
 from jepa_rl.scripts.ablate import CHOICES, summarise
-from jepa_rl.scripts.grid import GridError, run_grid
+from jepa_rl.scripts.grid import GridError, checkpoint_file, run_grid
 from jepa_rl.scripts.logs import ProgressCSV
 from jepa_rl.scripts.options import env_options, split_env_options
 from jepa_rl.scripts.train import overridden
@@ -97,6 +97,25 @@ def test_another_seed_of_the_same_name_must_share_what_the_seeds_share(tmp_path)
     with pytest.raises(ValueError, match=r"a-seed2.json .*other settings \(steps is 5 there, 6 here\)"):
         run_grid(cells_of(0, steps=6, file="0") + cells_of(1, steps=6, file="1"), nothing, tmp_path, jobs=1)
     run_grid(cells_of(0, steps=5, file="0") + cells_of(1, steps=5, file="1"), nothing, tmp_path, jobs=1)
+
+
+def test_another_seed_of_the_same_name_must_share_all_with_one_alone(tmp_path):
+    run_grid(cells_of(1, 2, steps=5), nothing, tmp_path, jobs=1)
+    with pytest.raises(ValueError, match=r"a-seed1.json .*other settings \(steps is 5 there, 6 here\)"):
+        run_grid(cells_of(0, steps=6), nothing, tmp_path, jobs=1)
+    run_grid(cells_of(0, steps=5), nothing, tmp_path, jobs=1)
+
+
+def test_what_a_cell_kept_of_its_way_goes_when_its_result_is_there(tmp_path):
+    def measure(cell):
+        checkpoint_file(tmp_path, cell).write_text("half way")
+        if cell["seed"]:
+            raise ValueError("no memory left")
+        return {}
+
+    with pytest.raises(GridError):
+        run_grid(cells_of(0, 1), measure, tmp_path, jobs=1)
+    assert [checkpoint_file(tmp_path, cell).exists() for cell in cells_of(0, 1)] == [False, True]
 
 
 def test_the_folder_of_another_grid_is_refused(tmp_path):

@@ -19,8 +19,9 @@ from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.benchmark_results import held_from
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.control_benchmark import drawings as control_drawings
-from jepa_rl.scripts.curve import curve_file, gradient_updates, kept_beside, our_agent
+from jepa_rl.scripts.curve import gradient_updates, our_agent
 from jepa_rl.scripts.evaluate import HELDOUT_SEED
+from jepa_rl.scripts.grid import checkpoint_file, run_grid
 from jepa_rl.scripts.minigrid_benchmark import command, measure
 from jepa_rl.scripts.minigrid_benchmark import drawings as minigrid_drawings
 from jepa_rl.scripts.minigrid_benchmark.baselines import (
@@ -395,7 +396,13 @@ def test_a_run_of_our_agent_that_is_killed_goes_on_from_its_last_evaluation(tmp_
     for column in set(curves[0][0]) - {"wall_seconds", "evaluation_seconds", "peak_memory_mb"}:
         assert [row[column] for row in curves[0]] == [row[column] for row in curves[1]], column
     assert float(curves[1][2]["wall_seconds"]) > float(curves[1][1]["wall_seconds"])
-    assert [path.name for path in stopped.iterdir()] == [name]
+    assert {path.name for path in stopped.iterdir()} == {name, checkpoint_file(stopped, cell).name}  # no result yet
+    steps.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(JEPAAgent, "_collect", lambda agent, *_: (steps.append(agent.n_envs), collect(agent, *_)))
+        run_grid([cell], functools.partial(measure.train_and_measure, out=stopped), stopped, 1)
+    assert not steps
+    assert {path.name for path in stopped.iterdir()} == {name, f"{cell['name']}-seed0.json"}
 
 
 def test_what_another_setting_left_behind_is_not_gone_on_with(tmp_path):
@@ -403,7 +410,7 @@ def test_what_another_setting_left_behind_is_not_gone_on_with(tmp_path):
     factory = functools.partial(make_env, cell["env_id"])
     agent = our_agent(cell, factory, tmp_path).learn(8)
     agent.attachments |= json.loads(json.dumps({"cell": cell, "points": []}))
-    agent.save(kept_beside(curve_file(cell, tmp_path)))
+    agent.save(checkpoint_file(tmp_path, cell))
     assert our_agent(cell, factory, tmp_path).num_timesteps == 8
     assert our_agent(cell | {"episodes": 7}, factory, tmp_path).num_timesteps == 0
 

@@ -11,7 +11,7 @@ import torch
 from jepa_rl.agent import JEPAAgent, LatentEnv, LatentObservation
 from jepa_rl.envs.make import make_env
 from jepa_rl.scripts.cli import run
-from jepa_rl.scripts.grid import result_file
+from jepa_rl.scripts.grid import GridError, result_file
 from jepa_rl.scripts.minigrid_benchmark.evaluation import PlainEpisodes
 from jepa_rl.scripts.sb3_benchmark import command, measure, tasks
 from jepa_rl.scripts.sb3_benchmark.measure import COLUMNS, contender, pretrained
@@ -240,6 +240,19 @@ def test_other_settings_are_refused_before_anything_is_trained(tmp_path, monkeyp
     monkeypatch.setattr(measure, "_train", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match="own_steps is 5 there, 80000 here"):
         command.run_all([cell], tmp_path, 1, "local")
+
+
+def test_variants_that_need_no_agent_run_where_one_cannot_be_trained(tmp_path, monkeypatch):
+    grid = cells([COUNTING], ["plain", "frozen", "auxiliary"], 1, episodes=50)
+
+    def fails(*_):
+        raise FloatingPointError("the loss is not finite")
+
+    monkeypatch.setattr(measure, "_train", fails)
+    monkeypatch.setattr(command, "train_and_measure", lambda cell, out: {})
+    with pytest.raises(GridError, match="1 of 1 cells failed"):
+        command.run_all(grid, tmp_path, 1, "local")
+    assert [result_file(tmp_path, cell).exists() for cell in grid] == [cell["algo"] != "frozen" for cell in grid]
 
 
 def test_an_agent_that_is_kept_can_be_dreamed_in(ran):
