@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import gymnasium as gym
+from filelock import FileLock, Timeout
 
 from jepa_rl.agent import AgentConfig, CheckpointError, JEPAAgent
 from jepa_rl.agent.config import from_dict
@@ -84,6 +86,20 @@ class RunFolder:
         if not (path / "config.json").is_file():
             raise FileNotFoundError(f"{path} is not a run folder: it has no config.json")
         return cls(path)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """No other process trains the run meanwhile; BlockingIOError where one does. A killed one holds it no longer."""
+        claim = FileLock(self.path / ".lock", timeout=0)
+        try:
+            claim.acquire()
+        except Timeout:
+            raise BlockingIOError(f"another process is training {self.path}; wait for it, or stop it first") from None
+        try:
+            yield
+        finally:
+            (self.path / ".lock").unlink(missing_ok=True)
+            claim.release()
 
     @property
     def checkpoint(self) -> Path:

@@ -87,7 +87,8 @@ def main(arguments: Sequence[str]) -> None:
     agent = JEPAAgent(args.agent, config.factory(), seed=args.seed, device=args.device)
     require_pictures(agent, config)
     run = RunFolder.create(args.out or Path("runs") / f"{args.preset}-seed{args.seed}", config)
-    execute(run, agent, quiet=args.quiet)
+    with run.claimed():
+        execute(run, agent, quiet=args.quiet)
 
 
 def _env_id(arguments: Sequence[str]) -> str:

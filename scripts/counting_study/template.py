@@ -176,8 +176,7 @@ anywhere between {once} (95 % prediction interval), and differences within that 
 
 The cosine between the gradients of L_dyn and L_p on the encoder, both unweighted: mean and 95 % interval over seeds, of
 the first and of the second half of up to 16 moments of training, which are spaced evenly in the logarithm of the
-updates. Each is a single batch of 256 windows, whose cosine swings far from one moment to the next. Where a loss is kept
-from the encoder: what it would do.
+updates. Each is a single batch of 256 windows, whose cosine swings far from one moment to the next.
 
 ## The certificate
 

@@ -38,7 +38,8 @@ has and in how often it sees the same few transitions, and this page cannot tell
 Every row has a reward head that the planner reads. In the rows without a label in the encoder it learns on detached
 latents from all rewards, which is generous to them. A label fraction of 0 where a task has a weight is an error, so
 that the row with 0 % of the labels is the dynamics alone. In MiniGrid a value and a termination head, detached too,
-learn from every reward in every row. L_dyn is divided by the variance of the latents (1 - R^2) unless the row says
+learn from every reward in every row, and the settings are those of the preset `minigrid` as it was before its values
+counted what is new. L_dyn is divided by the variance of the latents (1 - R^2) unless the row says
 otherwise. All data are of uniformly random actions: the rows of a seed learn from the same observations.
 
 All figures are of the final weights, on {observations:,} observations of episodes that training never saw (in MiniGrid

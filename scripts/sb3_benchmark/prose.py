@@ -98,7 +98,8 @@ machines. Pre-training's are those of the one agent that all variants of a seed 
 - **Pre-training**: one agent per task and seed, trained with the preset and no further. {agents}
 {preset}
 - **PPO**: {ppo}, on every task and in imagination; actor and critic share the encoder. Every encoder has the architecture
-  of the task's preset; {layers} hidden units follow it for the policy and as many for the value.
+  of the task's preset; one layer of {layers} hidden units follows it for the policy and one for the value, where two are
+  Stable-Baselines3's default, with which PPO on its own may learn sooner.
 - **Auxiliary**: the preset's losses, batches and learning rate; windows come from PPO's own rollouts, with {pace}.
 - **Imagined**: {imagined_steps} steps of PPO. Episodes begin at observations of the agent's replay and are cut after
   {horizon}. The world model learns nothing more, and PPO sees no real step.

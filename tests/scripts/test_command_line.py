@@ -445,6 +445,16 @@ def test_a_complete_run_whose_checkpoint_is_gone_is_not_trained_once_more(counti
     assert (folder / "progress.csv").read_text() == before
 
 
+def test_a_run_that_another_process_trains_is_left_to_it(counting_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(counting_run, folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    with RunFolder.open(folder).claimed():
+        assert run(["resume", str(folder), "--total-timesteps", "500", "--quiet"]) == 2
+    assert f"another process is training {folder}" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("command", [["evaluate"], ["report"], ["resume", "--total-timesteps", "500"]])
 def test_a_run_whose_environment_has_other_spaces_now_is_refused(counting_run, tmp_path, command, capsys):
     folder = shutil.copytree(counting_run, tmp_path / "run")
