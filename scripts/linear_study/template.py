@@ -50,13 +50,13 @@ The paper's times, to leading order in eps:
     JEPA  t* = (1/lambda) sum over n = 1 .. 2L-1 of L / (n rho^(2L-n-1) eps^(n/L))
     MAE   t* = (1/lambda) L/(L-1) eps^(-(L-1)/L),  L > 1
 
-They hold for eps << p rho^L. `critical_time` reads this as eps <= {small:g} p rho^L (dashed; dotted is an error of 1
-%) and raises ValueError beyond. Inside, over {inside} combinations of objective, lambda, rho, L and eps, the largest
-error is {jepa_error:.2%} for JEPA and {mae_error:.2%} for MAE. MAE's is at L = {mae_worst_depth:g}, where the error
-shrinks like eps^(1/2) only; from eps <= 1e-4 p rho^L on it is at most {mae_small_error:.2%}. What the formulas leave
-out is Theta(log eps) for JEPA and Theta(1) for MAE. A closed form that leaves nothing out (`hitting_time`, derived
-here) agrees with the integrated ODE to {exact_error} in all {total} combinations (times.csv). One feature as an
-example (example.csv):
+They hold for eps << p rho^L. `critical_time` reads this as eps <= {small:g} p rho^L (dashed; dotted: an error of
+0.01) and raises ValueError beyond. Inside, over {inside} combinations of objective, lambda, rho, L and eps, the
+largest error is {jepa_error:.2%} for JEPA and {mae_error:.2%} for MAE. MAE's is at L = {mae_worst_depth:g}, where the
+error shrinks like eps^(1/2) only; from eps <= 1e-4 p rho^L on it is at most {mae_small_error:.2%}. What the formulas
+leave out is Theta(log eps) for JEPA and Theta(1) for MAE. A closed form that leaves nothing out (`hitting_time`,
+derived here) agrees with the integrated ODE to {exact_error} in all {total} combinations (times.csv). One feature as
+an example (example.csv):
 
 {example}
 
