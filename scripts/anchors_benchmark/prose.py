@@ -65,7 +65,7 @@ with the same latents ([p-jepa.md](p-jepa.md)), so that a variant whose latents 
 
 ![Sampled success against environment steps](figures/anchors/success.png)
 
-At the end of the budget ({budgets}): sampled success in the last evaluation.
+{at_the_end}
 
 {success}
 
@@ -108,11 +108,15 @@ How they are counted. Of MiniGrid every state of one layout that can be reached 
 the counting environment {images} held-out images of its nine counts. Two states must be told apart if, after some
 sequence of actions, one of them is at the goal and the other not: if they are not bisimilar under the reward
 ([bisimulation.py](../world_model/bisimulation.py)). Pairs that look the same are left out, as no encoder of one
-observation can separate them ({alike}). Two states are merged if their
-latents are nearer than {fraction} of the mean distance between states that must be told apart, or, where a state has
-many images, nearer than its images scatter: the rule of the [certificate](../world_model/merging.py). It is relative
-because the scale of a latent means nothing. Where the three figures of an entry are alike, the scatter decides: clusters
-overlap. A tenth is a convention; merged pairs in % under shares of {shares}:
+observation can separate them:
+
+{alike}
+
+Two states are merged if their latents are nearer than {fraction} of the mean distance between states that must be
+told apart, or, where a state has many images, nearer than its images scatter: the rule of the
+[certificate](../world_model/merging.py). It is relative because the scale of a latent means nothing. Where the three
+figures of an entry are alike, the scatter decides: clusters overlap. A tenth is a convention; merged pairs in % under
+shares of {shares}:
 
 {fractions}
 
@@ -131,7 +135,7 @@ def compose(results: Results, tables: dict[str, str], raw: str, counting: Path) 
         answer=_answer(results),
         merging=_merging(results),
         variants="\n".join(f"- **{variant.name}**: {variant.about}." for variant in VARIANTS),
-        budgets=", ".join(f"{task.name} {task.env_steps:,} steps" for task in results.tasks),
+        at_the_end=filled(f"At the end of the budget ({_budgets(results)}): sampled success in the last evaluation."),
         hold=HOLD,
         level=LEVELS[-1],
         resamples=RESAMPLES,
@@ -144,6 +148,10 @@ def compose(results: Results, tables: dict[str, str], raw: str, counting: Path) 
         shares=", ".join(f"{each:g}" for each in MERGE_FRACTIONS),
         **tables,
     )
+
+
+def _budgets(results: Results) -> str:
+    return ", ".join(f"{task.name} {task.env_steps:,} steps" for task in results.tasks)
 
 
 def _state(results: Results) -> str:
@@ -234,8 +242,8 @@ def _limits(counting: Path) -> str:
     return "\n".join(
         filled(f"- {limit}", "  ")
         for limit in (
-            f"*{ALIKE.capitalize()}* does not mean that two variants are alike: with {SEEDS} seeds a task, only large "
-            "differences are shown.",
+            f"*{ALIKE.capitalize()}* does not mean that two variants are alike: with {SEEDS} seeds a task or fewer, only "
+            "large differences are shown.",
             "All rows but (c) force an EMA target, as *What is compared* says. With both branches trained and L_dyn "
             f"divided by the variance, on random data, dynamics alone {reach} on the counting environment "
             "([counting.md](counting.md)): the answer holds for this setting.",
@@ -257,9 +265,9 @@ def _related(found: Relation) -> str:
 
 
 def _alike(results: Results) -> str:
-    told = []
+    lines = []
     for task in results.tasks:
         found = next(run for run in results.runs if run.cell["env_id"] == task.env_id).result["representation"]
         pairs = found["alike_pairs"] + found["separable_pairs"]
-        told.append(f"{task.name}: {found['alike_pairs']:,} of {pairs:,}")
-    return "; ".join(told)
+        lines.append(f"- {task.name}: {found['alike_pairs']:,} of {pairs:,} pairs")
+    return "\n".join(lines)
