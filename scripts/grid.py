@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from filelock import FileLock, Timeout
 from joblib import Parallel, ParallelBackendBase, cpu_count, delayed
 from tqdm.auto import tqdm
 
+from jepa_rl.scripts.claims import claimed
 from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.run_folder import write_json
 
@@ -92,7 +92,7 @@ class _Task:
         torch.set_num_threads(self.threads)
         self._mark(cell, "begun").touch()
         try:
-            with _claim(self.out, cell):
+            with claimed(_lock(self.out, cell), "another process is running it; its result is taken once it is there"):
                 if not result_file(self.out, cell).exists():  # another call may have run it since this one began
                     write_json(result_file(self.out, cell), self._result(cell))
                     checkpoint_file(self.out, cell).unlink(missing_ok=True)
@@ -119,21 +119,6 @@ class _Task:
 
     def _mark(self, cell: Cell, state: str) -> Path:
         return self.marks / f"{_stem(cell)}.{state}"
-
-
-@contextmanager
-def _claim(out: Path, cell: Cell) -> Iterator[None]:
-    """No other process runs the cell meanwhile; RuntimeError if one does already. A killed process holds it no longer."""
-    claim = FileLock(_lock(out, cell), timeout=0)
-    try:
-        claim.acquire()
-    except Timeout:
-        raise RuntimeError("another process is running it; its result is taken once it is there") from None
-    try:
-        yield
-    finally:
-        _lock(out, cell).unlink(missing_ok=True)
-        claim.release()
 
 
 @contextmanager

@@ -46,10 +46,10 @@ def main(arguments: Sequence[str]) -> None:
     args = parse_options(ResumeArgs, arguments, default=_defaults(arguments), prog="jepa-rl resume")
     run = RunFolder.open(args.run)
     with run.claimed():
-        go_on(run, args)
+        _go_on(run, args)
 
 
-def go_on(run: RunFolder, args: ResumeArgs) -> None:
+def _go_on(run: RunFolder, args: ResumeArgs) -> None:
     """Train the run up to its length, from its last checkpoint on."""
     kept = run.config()
     total = kept.total_timesteps if args.total_timesteps is None else args.total_timesteps

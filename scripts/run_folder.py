@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import gymnasium as gym
-from filelock import FileLock, Timeout
 
 from jepa_rl.agent import AgentConfig, CheckpointError, JEPAAgent
 from jepa_rl.agent.config import from_dict
 from jepa_rl.agent.snapshot import require_spaces
 from jepa_rl.envs.make import import_module_of, make_env
+from jepa_rl.scripts.claims import claimed
 
 
 class RunStoppedError(Exception):
@@ -87,19 +87,9 @@ class RunFolder:
             raise FileNotFoundError(f"{path} is not a run folder: it has no config.json")
         return cls(path)
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """No other process trains the run meanwhile; BlockingIOError where one does. A killed one holds it no longer."""
-        claim = FileLock(self.path / ".lock", timeout=0)
-        try:
-            claim.acquire()
-        except Timeout:
-            raise BlockingIOError(f"another process is training {self.path}; wait for it, or stop it first") from None
-        try:
-            yield
-        finally:
-            (self.path / ".lock").unlink(missing_ok=True)
-            claim.release()
+    def claimed(self) -> AbstractContextManager[None]:
+        """For training: BlockingIOError where another process trains the run."""
+        return claimed(self.path / ".lock", f"another process is training {self.path}; wait for it, or stop it first")
 
     @property
     def checkpoint(self) -> Path:

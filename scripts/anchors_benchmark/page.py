@@ -24,6 +24,7 @@ from jepa_rl.scripts.anchors_benchmark.summary import (
     over_budget,
 )
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, SEEDS, VARIANTS
+from jepa_rl.scripts.benchmark_results import HOLD, held_from
 from jepa_rl.scripts.minigrid_benchmark.drawings import curves
 from jepa_rl.scripts.minigrid_benchmark.page import held_text, scores
 from jepa_rl.scripts.minigrid_benchmark.summary import LEVELS, Results, Run, interquartile_mean
@@ -92,13 +93,10 @@ def steps_text(task: Task, runs: Sequence[Run]) -> str:
 
 
 def _soonest(run: Run) -> float:
-    """When the run begins to hold the level; at the soonest, where its evaluations end before that is known."""
-    begun = run.when_held(LEVEL, "env_steps")
-    if begun is not None:
-        return begun
+    """When the run begins to hold the level if it stays there after its last evaluation; that one if it is not there."""
     steps, success = run.curve["env_steps"], run.curve["success_sampled"]
-    below = np.flatnonzero(success < LEVEL)
-    return float(steps[min(below.max(initial=-1) + 1, len(steps) - 1)])
+    first = held_from([*success, *[1.0] * (HOLD - 1)], LEVEL)
+    return float(steps[-1 if first is None else first])
 
 
 def overall_table(results: Results) -> str:

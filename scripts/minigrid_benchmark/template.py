@@ -67,12 +67,12 @@ OVER_TASKS = """\
 {overall}
 
 Success is sampled success: at the end, the mean of a run's last {hold} evaluations; over the steps that all have, the
-mean of the evaluations within the smallest budget, which rewards learning soon and is rough: one that is evaluated
-seldom there has few of them, and late ones. IQM is the mean without the lowest and the highest quarter of all runs,
-rounded down, on the tasks that all algorithms have; none with fewer than four runs. Each run counts once, so that a
-task with more seeds counts more. Intervals: 95 %, from {resamples:,} bootstrap samples that draw seeds within each
-task; none with fewer than {min_seeds} seeds, where they would be too narrow by far, and none where all samples agree.
-From few seeds they are still too narrow.
+mean of the evaluations within the smallest budget, which rewards learning soon and is rough: an algorithm that is
+evaluated seldom has few of them, and late ones. IQM is the mean without the lowest and the highest quarter of all
+runs, rounded down, on the tasks that all algorithms have; none with fewer than four runs. Each run counts once, so
+that a task with more seeds counts more. Intervals: 95 %, from {resamples:,} bootstrap samples that draw seeds within
+each task; none with fewer than {min_seeds} seeds, where they would be too narrow by far, and none where all samples
+agree. From few seeds they are still too narrow.
 {chance}
 """
 CHANCE = """\

@@ -32,6 +32,18 @@ from jepa_rl.world_model import (
 )
 
 
+def dynamics_alone(config: AgentConfig, weight: float) -> AgentConfig:
+    """Without any other loss."""
+    model = dataclasses.replace(
+        config.model,
+        reward=RewardConfig(weight=0),
+        value=ValueConfig(weight=0),
+        termination=TerminationConfig(weight=0),
+        dynamics=DynamicsConfig(weight=weight),
+    )
+    return dataclasses.replace(config, model=model)
+
+
 def weights(agent) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in agent.model.parameters()]
 
@@ -223,15 +235,8 @@ def test_a_function_that_makes_no_environment_is_named(small_config):
 
 
 def test_an_agent_without_a_loss_is_refused(small_config):
-    model = dataclasses.replace(
-        small_config.model,
-        dynamics=DynamicsConfig(weight=0),
-        reward=RewardConfig(weight=0),
-        value=ValueConfig(weight=0),
-        termination=TerminationConfig(weight=0),
-    )
     with pytest.raises(ValueError, match="model must have a loss with a positive weight to train on, got none"):
-        JEPAAgent(dataclasses.replace(small_config, model=model), "CartPole-v1")
+        JEPAAgent(dynamics_alone(small_config, weight=0.0), "CartPole-v1")
 
 
 def test_a_whole_preset_is_refused_with_the_part_of_it_that_serves():
@@ -359,15 +364,7 @@ def test_the_share_of_random_actions_anneals():
 
 
 def test_collapse_is_noticed_and_can_stop_the_run(small_config, clock_env):
-    nothing = dataclasses.replace(
-        small_config.model,
-        reward=RewardConfig(weight=0),
-        value=ValueConfig(weight=0),
-        termination=TerminationConfig(weight=0),
-        dynamics=DynamicsConfig(weight=1.0),
-    )
-    config = dataclasses.replace(small_config, model=nothing)
-    agent = JEPAAgent(config, clock_env(), seed=0)
+    agent = JEPAAgent(dynamics_alone(small_config, weight=1.0), clock_env(), seed=0)
     for parameter in agent.model.encoder.parameters():
         torch.nn.init.zeros_(parameter)
     monitor = CollapseMonitor(stop=True, patience=2)

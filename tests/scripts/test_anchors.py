@@ -16,7 +16,7 @@ from jepa_rl.scripts.anchors_benchmark import command, measure
 from jepa_rl.scripts.anchors_benchmark.measure import representation, situations
 from jepa_rl.scripts.anchors_benchmark.page import merging_figure, render, steps_text
 from jepa_rl.scripts.anchors_benchmark.prose import _limits
-from jepa_rl.scripts.anchors_benchmark.summary import chance, merged_share, relation
+from jepa_rl.scripts.anchors_benchmark.summary import chance, merged_share, relation, relations
 from jepa_rl.scripts.anchors_benchmark.variants import NAMES, TASKS, VARIANTS, cells, task
 from jepa_rl.scripts.cli import run
 from jepa_rl.scripts.earlier_preset import BEFORE_NOVELTY
@@ -297,6 +297,24 @@ def test_seeds_that_are_alike_do_not_count_as_so_many_proofs():
     assert ordered.within is None
     spread = tuple(run for n in range(8) for run in runs_of("joint", 10 * n, [0.9 - n / 10]))
     assert relation(Results(spread, unfinished=0), EASY).within.hurts
+
+
+def test_what_merging_has_to_do_with_success_is_corrected_for_the_number_of_questions():
+    def run_on(task, slug, merged, success):
+        cell = {"env_id": task.env_id, "algo": slug, "env_steps": 1, "eval_every": 1}
+        found = {"merged_pairs": {"0.1": merged}, "separable_pairs": 100}
+        return Run({"cell": cell, "representation": found}, {"success_sampled": np.full(3, success)})
+
+    slugs = list(NAMES)[:5]
+    runs = [run_on(EASY, slug, 10 * n, 1 - n / 10) for n, slug in enumerate(slugs)]
+    others = [run_on(TASKS[1], slug, 10 * (n % 2), 1 - n / 10) for n, slug in enumerate(slugs)]
+    results = Results((*runs, *others), unfinished=0)
+    alone = relation(results, EASY).between
+    assert alone.hurts
+    both = relations(results)
+    assert both[EASY.name].between.chance == pytest.approx(2 * alone.chance)
+    assert both[EASY.name].between.value == alone.value
+    assert both[EASY.name].within is None
 
 
 def test_seeds_that_have_not_held_the_level_count_from_the_soonest_that_they_can():

@@ -18,7 +18,7 @@ import torch
 from jepa_rl.agent import AgentConfig, preset
 from jepa_rl.scripts import ablate, cli, grid
 from jepa_rl.scripts.ablate import CHOICES, summarise
-from jepa_rl.scripts.grid import GridError, checkpoint_file, run_grid
+from jepa_rl.scripts.grid import GridError, checkpoint_file, result_file, run_grid
 from jepa_rl.scripts.logs import ProgressCSV
 from jepa_rl.scripts.options import env_options, split_env_options
 from jepa_rl.scripts.train import overridden
@@ -116,6 +116,18 @@ def test_what_a_cell_kept_of_its_way_goes_when_its_result_is_there(tmp_path):
     with pytest.raises(GridError):
         run_grid(cells_of(0, 1), measure, tmp_path, jobs=1)
     assert [checkpoint_file(tmp_path, cell).exists() for cell in cells_of(0, 1)] == [False, True]
+
+
+def test_a_cell_that_is_finished_while_failures_are_told_is_none(tmp_path, monkeypatch):
+    (cell,) = cells_of(0)
+
+    def finished_meanwhile(out, cell):
+        result_file(out, cell).write_text("{}")
+        return out / "its error file is gone"
+
+    monkeypatch.setattr(grid, "_error", finished_meanwhile)
+    grid._raise_failures(tmp_path, [cell])
+    assert result_file(tmp_path, cell).exists()
 
 
 def test_the_folder_of_another_grid_is_refused(tmp_path):

@@ -15,7 +15,8 @@ from jepa_rl.scripts.kept_cells import todays_form
 from jepa_rl.scripts.masked_study import command, measure
 from jepa_rl.scripts.masked_study.page import compared, render
 from jepa_rl.scripts.masked_study.rows import ROWS, SEEDS, STEPS, cell, cells, quick_cells, row
-from jepa_rl.scripts.masked_study.summary import FIGURES, Results
+from jepa_rl.scripts.masked_study.summary import FIGURES, Results, chance_of
+from jepa_rl.scripts.reporting.tables import estimate
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "masked"
 TRAINERS = {
@@ -183,3 +184,8 @@ def test_what_cannot_be_run_is_said(tmp_path, capsys):
     assert "has no results; run jepa-rl paper masked first" in capsys.readouterr().err
     assert run(["paper", "masked", "--seeds", "0", "--out", str(tmp_path)]) == 2
     assert "--seeds must be at least 1, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("differences", "chance"), [([0.005] * 3, 0.25), ([0.0] * 3, 1.0), ([1.0, 2.0, 3.0], 0.0742)])
+def test_differences_that_are_all_alike_are_judged_by_their_sign(differences, chance):
+    assert chance_of(estimate(differences)) == pytest.approx(chance, abs=1e-4)

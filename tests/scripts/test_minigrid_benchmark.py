@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import re
+import types
 
 import gymnasium as gym
 import numpy as np
@@ -403,6 +404,19 @@ def test_a_run_of_our_agent_that_is_killed_goes_on_from_its_last_evaluation(tmp_
         run_grid([cell], functools.partial(measure.train_and_measure, out=stopped), stopped, 1)
     assert not steps
     assert {path.name for path in stopped.iterdir()} == {name, f"{cell['name']}-seed0.json"}
+
+
+def test_seconds_of_training_leave_out_those_of_saving(tmp_path, monkeypatch):
+    now = [0.0]
+
+    def save(agent, path):
+        now[0] += 100.0
+
+    monkeypatch.setattr("jepa_rl.scripts.curve.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(JEPAAgent, "save", save)
+    (cell,) = tiny_cells(["jepa"])
+    assert measure.train_and_measure(cell, tmp_path)["wall_seconds"] == 0
+    assert now[0] == 300  # once after each evaluation
 
 
 def test_what_another_setting_left_behind_is_not_gone_on_with(tmp_path):
